@@ -1,0 +1,507 @@
+"""Result: what every operation answers, a `Success` with its value or a `Failure` with its `QiError`.
+
+The two variants override every operation instead of asking which one they are, and write their field once
+through its slot descriptor: the cheapest immutable form there is (see benchmarks/). `Result` itself states
+the contract and is never instantiated.
+"""
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Generator
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    Never,
+    NoReturn,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    final,
+)
+
+from qicore.base.error import QiError
+
+__all__ = ["Failure", "Result", "Success"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
+V = TypeVar("V")
+P = ParamSpec("P")
+
+Catch: TypeAlias = type[Exception] | tuple[type[Exception], ...]
+ToError: TypeAlias = Callable[[Exception], QiError]
+
+
+class Result(Generic[T_co]):
+    """The outcome of an operation that can fail: a `Success` holding a T, or a `Failure` holding a `QiError`.
+
+    Take one apart with `match()`, `unwrap_or()`, or the `match` statement over `.variant`, which type checkers
+    know to be exhaustive; build on it with `map()` and `flat_map()`, which leave a Failure untouched.
+
+    >>> def parse(text: str) -> Result[int]:
+    ...     return Result.from_try_catch(int, text, catch=ValueError)
+    >>> parse("20").map(lambda number: number + 1)
+    Success(21)
+    >>> parse("x").unwrap_or(0)
+    0
+
+    Attributes:
+        is_success: whether this is a Success.
+        is_failure: whether this is a Failure.
+        data: the value of a Success, None for a Failure.
+        error: the error of a Failure, None for a Success.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def is_success(self) -> bool: ...
+        @property
+        def is_failure(self) -> bool: ...
+        @property
+        def data(self) -> T_co | None: ...
+        @property
+        def error(self) -> QiError | None: ...
+        @property
+        def variant(self) -> "Success[T_co] | Failure":
+            """This same result, typed as the union of its two variants, for an exhaustive `match` statement."""
+            ...
+
+    else:
+
+        @property
+        def variant(self):
+            """This same result, typed as the union of its two variants, for an exhaustive `match` statement."""
+            return self
+
+    def __init__(self) -> None:
+        raise TypeError("make a Result with Success(value) or Failure(error)")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a Result is immutable: .{name} can't be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a Result is immutable: .{name} can't be deleted")
+
+    def __await__(self) -> Generator[Any, Any, "Result[T_co]"]:
+        # A result is already there, so awaiting one gives it at once: the same line of code serves a component
+        # that answers immediately and one that answers with a coroutine.
+        return self
+        yield
+
+    if TYPE_CHECKING:
+
+        @staticmethod
+        def success(value: V) -> "Result[V]":
+            """Return a Success holding `value`; the same as `Success(value)`."""
+            ...
+
+        @staticmethod
+        def failure(error: QiError) -> "Result[Never]":
+            """Return a Failure holding `error`; the same as `Failure(error)`."""
+            ...
+
+    @staticmethod
+    def from_try_catch(
+        fn: Callable[P, V],
+        /,
+        *args: Any,
+        catch: Catch = Exception,
+        to_error: ToError = QiError.from_exception,
+        **kwargs: Any,
+    ) -> "Result[V]":
+        """Call `fn(*args, **kwargs)` and return what it returns as a Success, what it raises as a Failure.
+
+        Only exceptions in `catch` become Failures, by `to_error`; every other one propagates, and so does
+        every BaseException that is no Exception, such as KeyboardInterrupt and CancelledError.
+
+        >>> Result.from_try_catch(int, "7f", base=16)
+        Success(127)
+        >>> Result.from_try_catch(int, "x", catch=ValueError).error.code
+        'VALUE_ERROR'
+        """
+        try:
+            return Success(fn(*args, **kwargs))
+        except catch as exception:
+            if not isinstance(exception, Exception):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+                raise
+            return Failure(to_error(exception))
+
+    @staticmethod
+    async def from_try_catch_async(
+        fn: Callable[..., Awaitable[V]],
+        /,
+        *args: Any,
+        catch: Catch = Exception,
+        to_error: ToError = QiError.from_exception,
+        **kwargs: Any,
+    ) -> "Result[V]":
+        """Await `fn(*args, **kwargs)`, else as `from_try_catch`. A cancellation always propagates."""
+        try:
+            return Success(await fn(*args, **kwargs))
+        except catch as exception:
+            if not isinstance(exception, Exception):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+                raise
+            return Failure(to_error(exception))
+
+    @staticmethod
+    def from_optional(value: V | None, error: QiError | Callable[[], QiError]) -> "Result[V]":
+        """Return a Success of `value`, or a Failure of `error` when the value is None.
+
+        >>> missing = QiError.validation("NO_USER", "there is no such user")
+        >>> Result.from_optional({"ann": 1}.get("bob"), missing).error.code
+        'NO_USER'
+        """
+        if value is not None:
+            return Success(value)
+        return Failure(error if isinstance(error, QiError) else error())
+
+    @abstractmethod
+    def map(self, fn: Callable[[T_co], U], /) -> "Result[U]":
+        """Return a Success of `fn(value)`; a Failure is returned as it is.
+
+        >>> Success(2).map(str)
+        Success('2')
+        """
+
+    @abstractmethod
+    def flat_map(self, fn: "Callable[[T_co], Result[U]]", /) -> "Result[U]":
+        """Return `fn(value)`, itself a Result; a Failure is returned as it is and `fn` is not called.
+
+        >>> half = lambda n: Success(n // 2) if n % 2 == 0 else Failure(QiError.validation("ODD", f"{n} is odd"))
+        >>> Success(12).flat_map(half).flat_map(half)
+        Success(3)
+        >>> str(Success(6).flat_map(half).flat_map(half).error)
+        'VALIDATION/ODD: 3 is odd'
+        """
+
+    @abstractmethod
+    def map_error(self, fn: Callable[[QiError], QiError], /) -> "Result[T_co]":
+        """Return a Failure of `fn(error)`; a Success is returned as it is."""
+
+    @abstractmethod
+    def or_else(self, fn: "Callable[[QiError], Result[U]]", /) -> "Result[T_co | U]":
+        """Return `fn(error)`, the alternative; a Success is returned as it is and `fn` is not called.
+
+        >>> Failure(QiError.cache("KEY_NOT_FOUND", "no such key")).or_else(lambda error: Success("default"))
+        Success('default')
+        """
+
+    @abstractmethod
+    def filter(
+        self, predicate: Callable[[T_co], bool], error: QiError | Callable[[T_co], QiError], /
+    ) -> "Result[T_co]":
+        """Return this Success if `predicate(value)` holds, else a Failure of `error`, or of `error(value)`."""
+
+    @abstractmethod
+    def tap(self, fn: Callable[[T_co], object], /) -> "Result[T_co]":
+        """Call `fn(value)` for its effect if this is a Success, and return this same result."""
+
+    @abstractmethod
+    def tap_error(self, fn: Callable[[QiError], object], /) -> "Result[T_co]":
+        """Call `fn(error)` for its effect if this is a Failure, and return this same result."""
+
+    @abstractmethod
+    def unwrap(self) -> T_co:
+        """Return the value, or raise the QiError of a Failure, that same object.
+
+        >>> Success(1).unwrap()
+        1
+        """
+
+    @abstractmethod
+    def unwrap_or(self, default: U, /) -> T_co | U:
+        """Return the value, or `default` for a Failure."""
+
+    @abstractmethod
+    def unwrap_or_else(self, fn: Callable[[QiError], U], /) -> T_co | U:
+        """Return the value, or `fn(error)` for a Failure."""
+
+    @abstractmethod
+    def match(self, on_success: Callable[[T_co], U], on_failure: Callable[[QiError], V]) -> U | V:
+        """Return `on_success(value)` or `on_failure(error)`: exactly one of the two is called.
+
+        >>> Success(2).match(on_success=lambda n: f"got {n}", on_failure=str)
+        'got 2'
+        """
+
+    async def map_async(self, fn: Callable[[T_co], Awaitable[U]], /) -> "Result[U]":
+        """Return a Success of `await fn(value)`; else as `map`."""
+        match self.variant:
+            case Success(value):
+                return Success(await fn(value))
+            case Failure() as failure:
+                return failure
+
+    async def flat_map_async(self, fn: "Callable[[T_co], Awaitable[Result[U]]]", /) -> "Result[U]":
+        """Return `await fn(value)`; else as `flat_map`."""
+        match self.variant:
+            case Success(value):
+                return await fn(value)
+            case Failure() as failure:
+                return failure
+
+    async def map_error_async(
+        self, fn: Callable[[QiError], Awaitable[QiError]], /
+    ) -> "Result[T_co]":
+        """Return a Failure of `await fn(error)`; else as `map_error`."""
+        return self if self.error is None else Failure(await fn(self.error))
+
+    async def or_else_async(
+        self, fn: "Callable[[QiError], Awaitable[Result[U]]]", /
+    ) -> "Result[T_co | U]":
+        """Return `await fn(error)`; else as `or_else`."""
+        return self if self.error is None else await fn(self.error)
+
+    async def filter_async(
+        self,
+        predicate: Callable[[T_co], Awaitable[bool]],
+        error: QiError | Callable[[T_co], QiError],
+        /,
+    ) -> "Result[T_co]":
+        """Return this Success if `await predicate(value)` holds; else as `filter`."""
+        match self.variant:
+            case Success(value):
+                holds = await predicate(value)
+                return self.filter(lambda _: holds, error)
+            case Failure() as failure:
+                return failure
+
+    async def tap_async(self, fn: Callable[[T_co], Awaitable[object]], /) -> "Result[T_co]":
+        """Await `fn(value)` for its effect if this is a Success, and return this same result."""
+        match self.variant:
+            case Success(value):
+                await fn(value)
+            case Failure():
+                pass
+        return self
+
+    async def tap_error_async(
+        self, fn: Callable[[QiError], Awaitable[object]], /
+    ) -> "Result[T_co]":
+        """Await `fn(error)` for its effect if this is a Failure, and return this same result."""
+        if self.error is not None:
+            await fn(self.error)
+        return self
+
+    async def unwrap_or_else_async(self, fn: Callable[[QiError], Awaitable[U]], /) -> T_co | U:
+        """Return the value, or `await fn(error)` for a Failure."""
+        match self.variant:
+            case Success(value):
+                return value
+            case Failure(error):
+                return await fn(error)
+
+    async def match_async(
+        self,
+        on_success: Callable[[T_co], Awaitable[U]],
+        on_failure: Callable[[QiError], Awaitable[V]],
+    ) -> U | V:
+        """Return `await on_success(value)` or `await on_failure(error)`: exactly one of the two is called."""
+        match self.variant:
+            case Success(value):
+                return await on_success(value)
+            case Failure(error):
+                return await on_failure(error)
+
+    # The contracts' own spellings, for code shared with other languages.
+    fromTryCatch = from_try_catch  # noqa: N815
+    flatMap = flat_map  # noqa: N815
+    orElse = or_else  # noqa: N815
+    unwrapOr = unwrap_or  # noqa: N815
+
+
+@final
+class Success(Result[T_co]):
+    """The outcome that holds a value. See `Result`.
+
+    >>> match Success(5).variant:
+    ...     case Success(value):
+    ...         print("got", value)
+    ...     case Failure(error):
+    ...         print("failed:", error)
+    got 5
+    """
+
+    __match_args__ = ("data",)
+
+    if TYPE_CHECKING:
+
+        @property
+        def is_success(self) -> Literal[True]: ...
+        @property
+        def is_failure(self) -> Literal[False]: ...
+        @property
+        def data(self) -> T_co: ...
+        @property
+        def error(self) -> None: ...
+        @property
+        def variant(self) -> "Success[T_co]": ...
+
+    else:
+        __slots__ = ("data",)
+        is_success = True
+        is_failure = False
+        error = None
+
+    def __init__(self, value: T_co, /) -> None:
+        _set_data(self, value)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Success:
+            return False if type(other) is Failure else NotImplemented
+        return bool(self.data == other.data)
+
+    def __hash__(self) -> int:
+        return hash((Success, self.data))
+
+    def __repr__(self) -> str:
+        return f"Success({self.data!r})"
+
+    def __reduce__(self) -> "tuple[type[Success[T_co]], tuple[T_co]]":
+        return (Success, (self.data,))
+
+    def map(self, fn: Callable[[T_co], U], /) -> "Success[U]":
+        return Success(fn(self.data))
+
+    def flat_map(self, fn: Callable[[T_co], Result[U]], /) -> Result[U]:
+        return fn(self.data)
+
+    def map_error(self, fn: Callable[[QiError], QiError], /) -> "Success[T_co]":
+        return self
+
+    def or_else(self, fn: Callable[[QiError], Result[Any]], /) -> "Success[T_co]":
+        return self
+
+    def filter(
+        self, predicate: Callable[[T_co], bool], error: QiError | Callable[[T_co], QiError], /
+    ) -> Result[T_co]:
+        if predicate(self.data):
+            return self
+        return Failure(error if isinstance(error, QiError) else error(self.data))
+
+    def tap(self, fn: Callable[[T_co], object], /) -> "Success[T_co]":
+        fn(self.data)
+        return self
+
+    def tap_error(self, fn: Callable[[QiError], object], /) -> "Success[T_co]":
+        return self
+
+    def unwrap(self) -> T_co:
+        return self.data
+
+    def unwrap_or(self, default: object, /) -> T_co:
+        return self.data
+
+    def unwrap_or_else(self, fn: Callable[[QiError], object], /) -> T_co:
+        return self.data
+
+    def match(self, on_success: Callable[[T_co], U], on_failure: Callable[[QiError], object]) -> U:
+        return on_success(self.data)
+
+    flatMap = flat_map  # noqa: N815
+    orElse = or_else  # noqa: N815
+    unwrapOr = unwrap_or  # noqa: N815
+
+
+@final
+class Failure(Result[Never]):
+    """The outcome that holds the error. See `Result`. Anything but a QiError is a TypeError.
+
+    >>> Failure(QiError.timeout("LLM_TIMEOUT", "no answer within 30 s"))
+    Failure(<QiError TIMEOUT/LLM_TIMEOUT: no answer within 30 s>)
+    """
+
+    __match_args__ = ("error",)
+
+    if TYPE_CHECKING:
+
+        @property
+        def is_success(self) -> Literal[False]: ...
+        @property
+        def is_failure(self) -> Literal[True]: ...
+        @property
+        def data(self) -> None: ...
+        @property
+        def error(self) -> QiError: ...
+        @property
+        def variant(self) -> "Failure": ...
+
+    else:
+        __slots__ = ("error",)
+        is_success = False
+        is_failure = True
+        data = None
+
+    def __init__(self, error: QiError, /) -> None:
+        if not isinstance(error, QiError):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+            raise TypeError(f"a Failure holds a QiError, not {type(error).__name__}")
+        _set_error(self, error)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Failure:
+            return False if type(other) is Success else NotImplemented
+        return self.error == other.error
+
+    def __hash__(self) -> int:
+        return hash((Failure, self.error))
+
+    def __repr__(self) -> str:
+        return f"Failure({self.error!r})"
+
+    def __reduce__(self) -> "tuple[type[Failure], tuple[QiError]]":
+        return (Failure, (self.error,))
+
+    def map(self, fn: Callable[[Never], object], /) -> "Failure":
+        return self
+
+    def flat_map(self, fn: Callable[[Never], Result[object]], /) -> "Failure":
+        return self
+
+    def map_error(self, fn: Callable[[QiError], QiError], /) -> "Failure":
+        return Failure(fn(self.error))
+
+    def or_else(self, fn: Callable[[QiError], Result[U]], /) -> Result[U]:
+        return fn(self.error)
+
+    def filter(
+        self, predicate: Callable[[Never], bool], error: QiError | Callable[[Never], QiError], /
+    ) -> "Failure":
+        return self
+
+    def tap(self, fn: Callable[[Never], object], /) -> "Failure":
+        return self
+
+    def tap_error(self, fn: Callable[[QiError], object], /) -> "Failure":
+        fn(self.error)
+        return self
+
+    def unwrap(self) -> Never:
+        # Raised with a cleared traceback: each raise of the same object would add to the last one's frames.
+        raise self.error.with_traceback(None)
+
+    def unwrap_or(self, default: U, /) -> U:
+        return default
+
+    def unwrap_or_else(self, fn: Callable[[QiError], U], /) -> U:
+        return fn(self.error)
+
+    def match(self, on_success: Callable[[Never], object], on_failure: Callable[[QiError], V]) -> V:
+        return on_failure(self.error)
+
+    flatMap = flat_map  # noqa: N815
+    orElse = or_else  # noqa: N815
+    unwrapOr = unwrap_or  # noqa: N815
+
+
+_set_data: Callable[[Success[Any], object], None] = vars(Success)["data"].__set__
+_set_error: Callable[[Failure, QiError], None] = vars(Failure)["error"].__set__
+
+if not TYPE_CHECKING:
+    # The variants themselves, so that the contract's spelling costs no further call.
+    Result.success = Success
+    Result.failure = Failure

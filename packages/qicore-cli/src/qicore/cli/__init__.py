@@ -1,0 +1,1 @@
+"""Command lines as values: parsers that compose and never exit"""

@@ -1,0 +1,1 @@
+"""Layered, immutable configuration that knows where every value came from"""

@@ -1,0 +1,1 @@
+"""SQLite under asyncio: typed rows, honest transactions, one Result per call"""

@@ -1,0 +1,1 @@
+"""Documents from jinja2 templates, with every mistake a Result"""

@@ -1,0 +1,1 @@
+"""Structured logging on structlog that never takes the caller down"""
