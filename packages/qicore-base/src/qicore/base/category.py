@@ -1,6 +1,6 @@
 """The eight error categories, and the one table of what follows from each.
 
-Web answers, process exits and retries all read this table, so that an error means the same wherever it surfaces.
+Web answers, process exits and retries all read this table, so that an error means the same everywhere.
 """
 
 from enum import StrEnum
@@ -62,8 +62,8 @@ class ErrorCategory(StrEnum):
         return _POLICIES[self].retry is not None
 
 
-# A network or a service recovers in seconds; a cache is close by and has a fallback, so it is asked once more at
-# once. UNKNOWN is never retried: what is not understood may not be safe to repeat.
+# A network or a service recovers in seconds; a cache is close by and has a fallback, so it is asked once more
+# at once. UNKNOWN is never retried: what is not understood may not be safe to repeat.
 _POLICIES: Final = {
     ErrorCategory.VALIDATION: CategoryPolicy(None, 422, 2),
     ErrorCategory.NETWORK: CategoryPolicy(RetryAdvice(4, 0.1, 10.0), 502, 69),  # EX_UNAVAILABLE

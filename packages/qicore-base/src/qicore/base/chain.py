@@ -17,15 +17,16 @@ _Step = Callable[[Result[Any]], "Result[Any] | Awaitable[Result[Any]]"]
 class AsyncResult(Generic[T]):
     """A Result to come, on which operations are chained before it is there; `await` it for the Result.
 
-    `flat_map` and `or_else` take plain and async functions alike, since a Result is itself awaitable; for the
-    other operations the async twin ends in `_async`. A chain is a value: each operation gives a new one. Awaiting
-    it runs the steps in order; a second await needs a source that can be awaited again.
+    `flat_map` and `or_else` take plain and async functions alike, since a Result is itself awaitable; the
+    async twin of any other operation ends in `_async`. A chain is a value: each operation gives a new one.
+    Awaiting it runs the steps in order; a second await needs a source that can be awaited again.
 
     >>> import asyncio
     >>> async def fetch(key: str) -> Result[int]:
     ...     return Result.success(len(key))
     >>> async def main() -> Result[str]:
-    ...     return await AsyncResult(fetch("abc")).map(lambda n: n * 2).flat_map(lambda n: Result.success(f"{n}!"))
+    ...     doubled = AsyncResult(fetch("abc")).map(lambda n: n * 2)
+    ...     return await doubled.flat_map(lambda n: Result.success(f"{n}!"))
     >>> asyncio.run(main())
     Success('6!')
     """
@@ -43,7 +44,7 @@ class AsyncResult(Generic[T]):
         result: Result[Any] = await self._source
         for step in self._steps:
             outcome = step(result)
-            result = outcome if isinstance(outcome, Result) else await outcome
+            result = await outcome
         return result
 
     def _then(self, step: _Step) -> "AsyncResult[Any]":

@@ -51,9 +51,10 @@ def partition(results: Iterable[Result[T]]) -> tuple[list[T], list[QiError]]:
 
 
 def accumulate(results: Iterable[Result[T]]) -> Result[list[T]]:
-    """Return a Success of all values in order, or one Failure that holds every error (see `QiError.aggregate`).
+    """Return a Success of all values in order, or one Failure with every error (see `QiError.aggregate`).
 
-    >>> accumulate([Failure(QiError.cache("A", "no")), Failure(QiError.cache("B", "nor that"))]).error.message
+    >>> no, nor_that = QiError.cache("A", "no"), QiError.cache("B", "nor that")
+    >>> accumulate([Failure(no), Success(1), Failure(nor_that)]).error.message
     '2 errors: no; nor that'
     """
     values, errors = partition(results)
@@ -65,9 +66,7 @@ def combine(a: Result[A], b: Result[B], /) -> Result[tuple[A, B]]: ...
 @overload
 def combine(a: Result[A], b: Result[B], c: Result[C], /) -> Result[tuple[A, B, C]]: ...
 @overload
-def combine(
-    a: Result[A], b: Result[B], c: Result[C], d: Result[D], /
-) -> Result[tuple[A, B, C, D]]: ...
+def combine(a: Result[A], b: Result[B], c: Result[C], d: Result[D], /) -> Result[tuple[A, B, C, D]]: ...
 @overload
 def combine(
     a: Result[A], b: Result[B], c: Result[C], d: Result[D], e: Result[E], /
@@ -76,8 +75,8 @@ def combine(
 def combine(
     a: Result[A], b: Result[B], c: Result[C], d: Result[D], e: Result[E], f: Result[F], /
 ) -> Result[tuple[A, B, C, D, E, F]]: ...
-def combine(*results: Result[object]) -> Result[tuple[object, ...]]:  # type: ignore[misc]  # the overloads are exact
-    """Return a Success of the values of two to six results of different types, or one Failure with every error.
+def combine(*results: Result[object]) -> Result[tuple[object, ...]]:
+    """Return a Success of the values of two to six results of different types, or a Failure with all errors.
 
     >>> combine(Success(1), Success("a"))
     Success((1, 'a'))
@@ -91,7 +90,10 @@ async def collect_async(
     """Await all at once, at most `limit` of them at a time, and return as `collect` does, in the order given.
 
     The first Failure to arrive ends the wait: what still runs is cancelled, and has ended when this returns.
+    A limit below 1 is a ValueError.
     """
+    if limit is not None and limit < 1:
+        raise ValueError("limit must be at least 1")
     import asyncio  # dear to import, and whoever awaits this has it already
 
     gate = asyncio.Semaphore(limit) if limit is not None else None

@@ -14,8 +14,9 @@ P = ParamSpec("P")
 
 
 class _AsResult(Protocol):
+    # A coroutine is also some T, so the overloads overlap: the first that fits is taken, as is meant.
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self, fn: Callable[P, Coroutine[Any, Any, T]], /
     ) -> Callable[P, Coroutine[Any, Any, Result[T]]]: ...
     @overload
@@ -38,12 +39,8 @@ def as_result(
     >>> str(ratio(1, 0).error)
     'UNKNOWN/ZERO_DIVISION_ERROR: division by zero'
     """
-    if not catch or not all(
-        isinstance(kind, type) and issubclass(kind, Exception) for kind in catch
-    ):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
-        raise TypeError(
-            "as_result() needs the classes of the exceptions to catch: @as_result(ValueError)"
-        )
+    if not catch or not all(map(_is_exception_class, catch)):
+        raise TypeError("as_result() needs the classes of the exceptions to catch: @as_result(ValueError)")
 
     def decorate(fn: Callable[..., Any]) -> Callable[..., Any]:
         if _is_coroutine_function(fn):
@@ -113,3 +110,7 @@ def _is_coroutine_function(fn: Callable[..., Any]) -> bool:
     import inspect  # as dear as this whole package, and only needed where a function is decorated
 
     return inspect.iscoroutinefunction(fn)
+
+
+def _is_exception_class(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the fields are documented in the docstring of the class
 """QiError: the one shape of every failure.
 
 It is a plain Exception subclass whose fields are written once, through their slot descriptors: a frozen
@@ -49,8 +50,8 @@ class QiError(Exception):
         cause: the error behind this one, or None. A chain holds at most 10 causes.
         timestamp: when it was made, in epoch milliseconds. It plays no part in equality.
 
-    Raises ValueError when it is made with an empty code, a category that is none, or a chain of causes that is
-    circular or too long: these are mistakes of the program that makes the error, not events to handle.
+    Raises ValueError when it is made with an empty code, a category that is none, or a chain of causes that
+    is circular or too long: these are mistakes of the program that makes the error, not events to handle.
 
     >>> error = QiError.network("NETWORK_ERROR", "connection refused", host="example.org")
     >>> str(error)
@@ -104,9 +105,7 @@ class QiError(Exception):
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in _TRAVEL_NOTES:
-            raise AttributeError(
-                f"QiError is immutable: use with_context() or with_cause(), not .{name} = …"
-            )
+            raise AttributeError(f"QiError is immutable: use with_context() or with_cause(), not .{name} = …")
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -151,7 +150,8 @@ class QiError(Exception):
     ) -> "QiError":
         """Return a new error.
 
-        >>> QiError.create("BAD_AGE", "age must be positive", ErrorCategory.VALIDATION, {"age": -1}).context["age"]
+        >>> error = QiError.create("BAD_AGE", "it is negative", ErrorCategory.VALIDATION, {"age": -1})
+        >>> error.context["age"]
         -1
         """
         return cls(code, message, category, context, cause)
@@ -249,7 +249,7 @@ class QiError(Exception):
         return cls(code, message, ErrorCategory.UNKNOWN, context)
 
     def to_string(self) -> str:
-        """Return `CATEGORY/CODE: message` on one line; what can't be printed is escaped, the context left out."""
+        """Return `CATEGORY/CODE: message`: one line, control characters escaped, without the context."""
         return str(self)
 
     def get_category(self) -> ErrorCategory:
@@ -259,7 +259,7 @@ class QiError(Exception):
     def to_structured_data(self) -> dict[str, PlainJSON]:
         """Return the error with its whole chain of causes as new dicts and lists of plain JSON types.
 
-        The keys are code, message, category, context, cause and timestamp; cause is such a dict again, or None.
+        The keys are code, message, category, context, cause and timestamp; cause is such a dict, or None.
         """
         return {
             "code": self.code,
@@ -272,7 +272,7 @@ class QiError(Exception):
 
     @classmethod
     def from_structured_data(cls, data: Mapping[str, object]) -> "QiError":
-        """Return the error that `to_structured_data` described. Raises ValueError when `data` is no such thing."""
+        """Return the error that `to_structured_data` described; raise ValueError when `data` is no error."""
         return cls._from_data(data, MAX_CAUSES)
 
     @classmethod
@@ -293,7 +293,7 @@ class QiError(Exception):
         return cls(
             code,
             message,
-            ErrorCategory(fields.get("category")),
+            ErrorCategory(str(fields.get("category"))),
             cast("Mapping[str, object] | None", context),
             None if cause is None else cls._from_data(cause, causes_left - 1),
             timestamp=timestamp,
@@ -326,9 +326,7 @@ class QiError(Exception):
         return self._replaced(self.context, cause)
 
     def _replaced(self, context: Mapping[str, object], cause: "QiError | None") -> "QiError":
-        error = type(self)(
-            self.code, self.message, self.category, context, cause, timestamp=self.timestamp
-        )
+        error = type(self)(self.code, self.message, self.category, context, cause, timestamp=self.timestamp)
         if cause is self.cause:  # a foreign exception behind it stays behind it
             error.__cause__ = self.__cause__
         for note in getattr(self, "__notes__", ()):
@@ -379,18 +377,13 @@ def _restore(data: Mapping[str, object], notes: list[str]) -> QiError:
 
 
 def _printable(character: str) -> str:
-    return (
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-    )
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
 def _upper_snake(name: str) -> str:
     return "".join(
         "_" + character
-        if index
-        and character.isupper()
-        and not name[index - 1].isupper()
-        and name[index - 1] != "_"
+        if index and character.isupper() and not name[index - 1].isupper() and name[index - 1] != "_"
         else character
         for index, character in enumerate(name)
     ).upper()

@@ -1,15 +1,14 @@
 """Turn any value into frozen plain JSON, and back into mutable plain JSON."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 __all__ = ["EMPTY", "FrozenJSON", "PlainJSON", "clean_text", "freeze", "freeze_mapping", "thaw"]
 
-FrozenJSON: TypeAlias = (
-    "None | bool | int | float | str | tuple[FrozenJSON, ...] | Mapping[str, FrozenJSON]"
-)
-PlainJSON: TypeAlias = "None | bool | int | float | str | list[PlainJSON] | dict[str, PlainJSON]"
+FrozenJSON: TypeAlias = "bool | int | float | str | tuple[FrozenJSON, ...] | Mapping[str, FrozenJSON] | None"
+PlainJSON: TypeAlias = "bool | int | float | str | list[PlainJSON] | dict[str, PlainJSON] | None"
 
 EMPTY: Final[Mapping[str, FrozenJSON]] = MappingProxyType({})
 
@@ -28,28 +27,26 @@ def clean_text(text: str) -> str:
 
 def freeze(value: object, depth: int = 0) -> FrozenJSON:
     """Return `value` as immutable JSON. Whatever JSON has no type for is rendered; nothing raises."""
-    kind = type(value)
-    if kind is str:
-        return clean_text(value)  # type: ignore[arg-type]  # kind is str
-    if value is None or kind is bool:
-        return value  # type: ignore[return-value]  # kind is bool
+    if isinstance(value, str):
+        return clean_text(value)
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, int | float):
         return _number(value)
     if depth >= _MAX_DEPTH:
         return "<nested too deeply>"
+    kind = type(value).__name__
     try:
-        if isinstance(value, str):
-            return clean_text(str(value.value) if hasattr(value, "value") else value)
         if isinstance(value, Mapping):
-            return freeze_mapping(value, depth + 1)
+            return freeze_mapping(cast("Mapping[object, object]", value), depth + 1)
         if isinstance(value, list | tuple):
-            return tuple(freeze(item, depth + 1) for item in value)
-        if isinstance(value, Set):
-            items = (freeze(item, depth + 1) for item in value)
+            return tuple(freeze(item, depth + 1) for item in cast("Iterable[object]", value))
+        if isinstance(value, AbstractSet):
+            items = (freeze(item, depth + 1) for item in cast("Iterable[object]", value))
             return tuple(sorted(items, key=repr))
         return clean_text(_render(value))
     except Exception as failure:  # noqa: BLE001 - a broken __repr__ must not hide the error it describes
-        return f"<{kind.__name__}: rendering it raised {type(failure).__name__}>"
+        return f"<{kind}: rendering it raised {type(failure).__name__}>"
 
 
 def freeze_mapping(
@@ -75,8 +72,8 @@ def thaw(value: FrozenJSON) -> PlainJSON:
 
 def _number(value: float) -> FrozenJSON:
     if isinstance(value, int):
-        number = int(value)  # an IntEnum or another subclass becomes what it stands for
-        return number if number.bit_length() <= _MAX_INT_BITS else hex(number)
+        whole = int(value)  # an IntEnum or another subclass becomes what it stands for
+        return whole if whole.bit_length() <= _MAX_INT_BITS else hex(whole)
     number = float(value)
     # NaN and the infinities have no JSON form.
     return number if -_INFINITY < number < _INFINITY else str(number)
@@ -88,7 +85,7 @@ def _render(value: object) -> str:
         return f"{type(value).__name__}: {value}"
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, bytes | bytearray):
         return f"<{len(value)} bytes>"
     isoformat = getattr(value, "isoformat", None)  # date, time, datetime, without importing them
     text = isoformat() if callable(isoformat) else str(value)

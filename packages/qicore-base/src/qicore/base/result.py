@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002, D102 - a variant's methods are documented in Result, and use what matters to that variant
 """Result: what every operation answers, a `Success` with its value or a `Failure` with its `QiError`.
 
 The two variants override every operation instead of asking which one they are, and write their field once
@@ -37,8 +38,8 @@ ToError: TypeAlias = Callable[[Exception], QiError]
 class Result(Generic[T_co]):
     """The outcome of an operation that can fail: a `Success` holding a T, or a `Failure` holding a `QiError`.
 
-    Take one apart with `match()`, `unwrap_or()`, or the `match` statement over `.variant`, which type checkers
-    know to be exhaustive; build on it with `map()` and `flat_map()`, which leave a Failure untouched.
+    Take one apart with `match()`, `unwrap_or()`, or the `match` statement over `.variant`, which type
+    checkers know to be exhaustive; build on it with `map()` and `flat_map()`, which leave a Failure as it is.
 
     >>> def parse(text: str) -> Result[int]:
     ...     return Result.from_try_catch(int, text, catch=ValueError)
@@ -68,15 +69,20 @@ class Result(Generic[T_co]):
         def error(self) -> QiError | None: ...
         @property
         def variant(self) -> "Success[T_co] | Failure":
-            """This same result, typed as the union of its two variants, for an exhaustive `match` statement."""
+            """This same result, typed as `Success[T] | Failure`, for an exhaustive `match` statement."""
             ...
 
     else:
 
         @property
         def variant(self):
-            """This same result, typed as the union of its two variants, for an exhaustive `match` statement."""
+            """This same result, typed as `Success[T] | Failure`, for an exhaustive `match` statement."""
             return self
+
+    def __init_subclass__(cls) -> None:
+        if cls.__module__ != __name__:
+            raise TypeError("a Result has two variants, Success and Failure, and can't be subclassed")
+        super().__init_subclass__()
 
     def __init__(self) -> None:
         raise TypeError("make a Result with Success(value) or Failure(error)")
@@ -88,10 +94,10 @@ class Result(Generic[T_co]):
         raise AttributeError(f"a Result is immutable: .{name} can't be deleted")
 
     def __await__(self) -> Generator[Any, Any, "Result[T_co]"]:
-        # A result is already there, so awaiting one gives it at once: the same line of code serves a component
-        # that answers immediately and one that answers with a coroutine.
+        # A result is already there, so awaiting one gives it at once: the same line of code serves a
+        # component that answers immediately and one that answers with a coroutine.
+        yield from ()
         return self
-        yield
 
     if TYPE_CHECKING:
 
@@ -114,7 +120,7 @@ class Result(Generic[T_co]):
         to_error: ToError = QiError.from_exception,
         **kwargs: Any,
     ) -> "Result[V]":
-        """Call `fn(*args, **kwargs)` and return what it returns as a Success, what it raises as a Failure.
+        """Call `fn(*args, **kwargs)`: what it returns is a Success, what it raises a Failure.
 
         Only exceptions in `catch` become Failures, by `to_error`; every other one propagates, and so does
         every BaseException that is no Exception, such as KeyboardInterrupt and CancelledError.
@@ -172,11 +178,12 @@ class Result(Generic[T_co]):
     def flat_map(self, fn: "Callable[[T_co], Result[U]]", /) -> "Result[U]":
         """Return `fn(value)`, itself a Result; a Failure is returned as it is and `fn` is not called.
 
-        >>> half = lambda n: Success(n // 2) if n % 2 == 0 else Failure(QiError.validation("ODD", f"{n} is odd"))
+        >>> odd = QiError.validation("ODD", "it is odd")
+        >>> half = lambda n: Failure(odd) if n % 2 else Success(n // 2)
         >>> Success(12).flat_map(half).flat_map(half)
         Success(3)
         >>> str(Success(6).flat_map(half).flat_map(half).error)
-        'VALIDATION/ODD: 3 is odd'
+        'VALIDATION/ODD: it is odd'
         """
 
     @abstractmethod
@@ -187,7 +194,7 @@ class Result(Generic[T_co]):
     def or_else(self, fn: "Callable[[QiError], Result[U]]", /) -> "Result[T_co | U]":
         """Return `fn(error)`, the alternative; a Success is returned as it is and `fn` is not called.
 
-        >>> Failure(QiError.cache("KEY_NOT_FOUND", "no such key")).or_else(lambda error: Success("default"))
+        >>> Failure(QiError.cache("KEY_NOT_FOUND", "no key")).or_else(lambda error: Success("default"))
         Success('default')
         """
 
@@ -195,7 +202,7 @@ class Result(Generic[T_co]):
     def filter(
         self, predicate: Callable[[T_co], bool], error: QiError | Callable[[T_co], QiError], /
     ) -> "Result[T_co]":
-        """Return this Success if `predicate(value)` holds, else a Failure of `error`, or of `error(value)`."""
+        """Return this Success if `predicate(value)` holds, else a Failure of `error` or of `error(value)`."""
 
     @abstractmethod
     def tap(self, fn: Callable[[T_co], object], /) -> "Result[T_co]":
@@ -215,7 +222,11 @@ class Result(Generic[T_co]):
 
     @abstractmethod
     def unwrap_or(self, default: U, /) -> T_co | U:
-        """Return the value, or `default` for a Failure."""
+        """Return the value, or `default` for a Failure.
+
+        >>> Failure(QiError.cache("KEY_NOT_FOUND", "no such key")).unwrap_or(0)
+        0
+        """
 
     @abstractmethod
     def unwrap_or_else(self, fn: Callable[[QiError], U], /) -> T_co | U:
@@ -245,15 +256,11 @@ class Result(Generic[T_co]):
             case Failure() as failure:
                 return failure
 
-    async def map_error_async(
-        self, fn: Callable[[QiError], Awaitable[QiError]], /
-    ) -> "Result[T_co]":
+    async def map_error_async(self, fn: Callable[[QiError], Awaitable[QiError]], /) -> "Result[T_co]":
         """Return a Failure of `await fn(error)`; else as `map_error`."""
         return self if self.error is None else Failure(await fn(self.error))
 
-    async def or_else_async(
-        self, fn: "Callable[[QiError], Awaitable[Result[U]]]", /
-    ) -> "Result[T_co | U]":
+    async def or_else_async(self, fn: "Callable[[QiError], Awaitable[Result[U]]]", /) -> "Result[T_co | U]":
         """Return `await fn(error)`; else as `or_else`."""
         return self if self.error is None else await fn(self.error)
 
@@ -265,11 +272,10 @@ class Result(Generic[T_co]):
     ) -> "Result[T_co]":
         """Return this Success if `await predicate(value)` holds; else as `filter`."""
         match self.variant:
-            case Success(value):
-                holds = await predicate(value)
-                return self.filter(lambda _: holds, error)
-            case Failure() as failure:
-                return failure
+            case Success(value) if not await predicate(value):
+                return Failure(error if isinstance(error, QiError) else error(value))
+            case _:
+                return self
 
     async def tap_async(self, fn: Callable[[T_co], Awaitable[object]], /) -> "Result[T_co]":
         """Await `fn(value)` for its effect if this is a Success, and return this same result."""
@@ -280,9 +286,7 @@ class Result(Generic[T_co]):
                 pass
         return self
 
-    async def tap_error_async(
-        self, fn: Callable[[QiError], Awaitable[object]], /
-    ) -> "Result[T_co]":
+    async def tap_error_async(self, fn: Callable[[QiError], Awaitable[object]], /) -> "Result[T_co]":
         """Await `fn(error)` for its effect if this is a Failure, and return this same result."""
         if self.error is not None:
             await fn(self.error)
@@ -354,7 +358,7 @@ class Success(Result[T_co]):
     def __eq__(self, other: object) -> bool:
         if type(other) is not Success:
             return False if type(other) is Failure else NotImplemented
-        return bool(self.data == other.data)
+        return bool(self.data == other.data)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]  # any T
 
     def __hash__(self) -> int:
         return hash((Success, self.data))
