@@ -7,6 +7,7 @@ import doctest
 import io
 import re
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
@@ -27,7 +28,7 @@ def read_examples(path: Path) -> list[Example]:
     text = path.read_text(encoding="utf-8")
     blocks = list(_FENCE.finditer(text))
     examples: list[Example] = []
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, following in zip_longest(blocks, blocks[1:]):
         if block[1] not in ("python", "pycon"):
             continue
         expected = None
@@ -55,7 +56,7 @@ def run_example(example: Example, namespace: dict[str, object]) -> None:
     code = compile("\n" * (example.line - 1) + example.source, str(example.path), "exec")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(code, namespace)  # noqa: S102 - the project's own documentation is what is tested
+        exec(code, namespace)
     if example.output is not None:
         flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
         matches = doctest.OutputChecker().check_output(example.output, printed.getvalue(), flags)

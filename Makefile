@@ -1,0 +1,77 @@
+# What everybody types. `make` alone prints the list; PKG="qicore-http …" narrows a target to these packages,
+# ARGS="…" goes to pytest.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+
+# uv of this workspace: the one on PATH when it is new enough, else one fetched into .tools/.
+export UV := $(CURDIR)/.tools/bin/uv
+RUN := "$(UV)" run --frozen --no-sync
+# The interpreter is the reader's own: none is downloaded.
+export UV_PYTHON_DOWNLOADS ?= never
+# An activated environment or a search path of the shell is not this workspace's.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME UV_PROJECT_ENVIRONMENT
+
+PACKAGES := $(notdir $(patsubst %/,%,$(dir $(wildcard packages/*/pyproject.toml))))
+ifneq ($(filter new,$(MAKECMDGOALS)),new)
+UNKNOWN := $(filter-out $(PACKAGES),$(PKG))
+ifneq ($(UNKNOWN),)
+$(error no such package: $(UNKNOWN). There are: $(PACKAGES))
+endif
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help uv setup demo test check format bench docs build test-isolated test-wheels changelog new clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+uv:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found." >&2; exit 1; }
+	@"$(PYTHON)" scripts/get_uv.py
+
+setup: uv ## Make the environment .venv with every package, editable, and every tool
+	@"$(UV)" sync --quiet --frozen --all-packages --all-groups --all-extras
+
+demo: uv ## Index real text, ask it two questions, write report.html
+	@"$(UV)" run --quiet --frozen --package askdocs python -m askdocs.demo
+
+test: setup ## Run the tests (PKG narrows, ARGS goes to pytest)
+	@$(RUN) python -m pytest $(PKG:%=packages/%) $(ARGS)
+
+check: setup ## Format, lint, mypy, pyright, import contract, lock file, workflows (PKG narrows)
+	@$(RUN) python scripts/check.py $(PKG)
+
+format: setup ## Format the code and mend what the linter can (PKG narrows)
+	@$(RUN) ruff format $(or $(PKG:%=packages/%),.)
+	@$(RUN) ruff check --fix $(or $(PKG:%=packages/%),.)
+
+bench: setup ## Time against the peers; results go to benchmarks/results (PKG narrows)
+	@set -e; for file in $(or $(PKG:qicore-%=benchmarks/bench_%.py),$(sort $(wildcard benchmarks/bench_*.py))); do \
+		$(RUN) python "$$file"; done
+
+docs: setup ## Build the site into site/
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+	@echo "The site is in site/index.html"
+
+build: uv ## Build wheels and sdists into dist/ (PKG narrows)
+	@set -e; for name in $(or $(PKG),$(PACKAGES)); do \
+		"$(UV)" build --quiet --package "$$name" --out-dir dist; done
+	@ls dist
+
+test-isolated: uv ## Run each package's tests against its own dependencies only (PKG narrows)
+	@"$(PYTHON)" scripts/isolated.py $(PKG)
+
+test-wheels: uv ## Run each package's tests on its built wheel, outside the workspace (PKG narrows)
+	@"$(PYTHON)" scripts/wheels.py $(PKG)
+
+changelog: setup ## Turn the fragments of PKG into the section of its version
+	@test -n "$(PKG)" || { echo "Say which package: make changelog PKG=qicore-x" >&2; exit 2; }
+	@$(RUN) python scripts/changelog.py $(PKG)
+
+new: uv ## Start a package from the template: make new PKG=qicore-x DESC="One line on it"
+	@"$(PYTHON)" scripts/new_package.py "$(PKG)" "$(DESC)"
+
+clean: ## Remove what was built; .tools and .venv stay
+	@rm -rf dist site build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	@find packages testkit tests-integration scripts benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,48 @@
+"""Print, as a JSON list, the packages that a change touches and those that stand on them.
+
+    python scripts/changed.py BASE
+
+A file outside `packages/` (the lock, the testkit, a script) may concern every package, so it names them all;
+prose and benchmarks concern none.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from workspace import Package, dependants, output, packages
+
+_CONCERNS_NONE = (
+    "docs/",
+    "benchmarks/",
+    "README.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "mkdocs.yml",
+    "towncrier.toml",
+)
+
+
+def affected(files: Iterable[str], every: Sequence[Package]) -> list[str]:
+    """Return the names of the packages to test for these changed files, in the order of `every`."""
+    names = {package.name for package in every}
+    changed: set[str] = set()
+    for file in files:
+        if file.startswith("packages/"):
+            changed |= {file.split("/")[1]} & names
+        elif not file.startswith(_CONCERNS_NONE):
+            return [package.name for package in every]
+    reached = dependants(changed, every)
+    return [package.name for package in every if package.name in reached]
+
+
+def main(base: str) -> None:
+    """Compare the work tree's commit with where it left `base`."""
+    files = output("git", "diff", "--name-only", f"{base}...HEAD").splitlines()
+    sys.stdout.write(json.dumps(affected(files, packages())) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,86 @@
+"""Build the wheels, and run each package's tests on them outside the workspace.
+
+    python scripts/wheels.py [PACKAGE …]
+
+What the wheel forgets (a module, `py.typed`) is still there in an editable install, and missing here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from workspace import ROOT, Package, call, output, packages, select, uv
+
+# What the tests of a package read beside its code.
+_BESIDE = ("tests", "README.md", "LICENSE", "CHANGELOG.md", "changelog.d", "pyproject.toml")
+
+
+def build(out: Path) -> dict[str, Path]:
+    """Build the wheel of every package and of the testkit; return them by name of the distribution."""
+    names = [package.name for package in packages()] + ["qicore-testkit"]
+    for name in names:
+        call(uv(), "build", "--quiet", "--wheel", "--package", name, "--out-dir", out)
+    return {name: next(out.glob(f"{name.replace('-', '_')}-*.whl")) for name in names}
+
+
+def ours(package: Package) -> list[str]:
+    """Return the names of the workspace's packages that this one needs at run time, and its own."""
+    every = {each.name: each for each in packages()}
+    needed = {package.name}
+    while more := {name for each in needed for name in every[each].requires if name in every} - needed:
+        needed |= more
+    return sorted(needed)
+
+
+def environment_of(package: Package, wheels: dict[str, Path], folder: Path, *groups: str) -> Path:
+    """Make an environment with the package's wheel and its locked dependencies; return its interpreter."""
+    call(uv(), "venv", "--quiet", "--python", sys.executable, folder)
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    only = [part for group in groups for part in ("--group", group)]
+    extras = ["--all-extras"] if groups else []
+    locked = output(
+        *(uv(), "export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-workspace"),
+        *("--package", package.name, *extras, *only),
+    )
+    requirements = folder / "requirements.txt"
+    requirements.write_text(locked, encoding="utf-8")
+    install = (uv(), "pip", "install", "--quiet", "--python", python)
+    call(*install, "--requirement", requirements, cwd=folder)
+    # Without --no-deps the index would be asked for the siblings, whose version may be unreleased.
+    call(*install, "--no-deps", *(wheels[name] for name in ours(package)), cwd=folder)
+    return python
+
+
+def main(names: list[str]) -> None:
+    """Test the packages one after the other; the first failure ends it."""
+    chosen = select(names)
+    with tempfile.TemporaryDirectory(prefix="qicore-wheels-") as place:
+        folder = Path(place)
+        wheels = build(folder / "dist")
+        shutil.copy(ROOT / "pyproject.toml", folder)
+        for package in chosen:
+            sys.stdout.write(f"== {wheels[package.name].name} outside the workspace\n")
+            sys.stdout.flush()
+            python = environment_of(package, wheels, folder / f"env-{package.component}", "test")
+            call(
+                *(uv(), "pip", "install", "--quiet", "--python", python, "--no-deps"),
+                wheels["qicore-testkit"],
+                cwd=folder,
+            )
+            copy = folder / package.name
+            copy.mkdir()
+            for name in _BESIDE:
+                source = package.folder / name
+                take = shutil.copytree if source.is_dir() else shutil.copy
+                take(source, copy / name)
+            code = f"import sys, {package.module} as m; sys.exit(not m.__file__.startswith(sys.prefix))"
+            call(python, "-c", code, cwd=copy)
+            config = ("-c", folder / "pyproject.toml", "--rootdir", folder, "-p", "no:cacheprovider")
+            call(python, "-m", "pytest", "-q", *config, copy, cwd=copy)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,114 @@
+"""The packages of this workspace, read from their own pyproject files."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One distribution under `packages/`.
+
+    Attributes:
+        name: The name of the distribution, `qicore-http`.
+        folder: Where it lies.
+        project: Its whole pyproject.toml.
+    """
+
+    name: str
+    folder: Path
+    project: Mapping[str, Any]
+
+    @property
+    def component(self) -> str:
+        """The last part of its module: `http`."""
+        return self.name.removeprefix("qicore-")
+
+    @property
+    def module(self) -> str:
+        """What is imported: `qicore.http`."""
+        return f"qicore.{self.component}"
+
+    @property
+    def version(self) -> str:
+        """Its own version."""
+        return str(self.project["project"]["version"])
+
+    @property
+    def description(self) -> str:
+        """The line under its name."""
+        return str(self.project["project"]["description"])
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """The names of its run-time dependencies, extras left out."""
+        return frozenset(_bare(text) for text in self.project["project"]["dependencies"])
+
+
+def packages(root: Path = ROOT) -> list[Package]:
+    """Return the packages, by name; the base comes first."""
+    found = [
+        Package(file.parent.name, file.parent, tomllib.loads(file.read_text(encoding="utf-8")))
+        for file in root.glob("packages/*/pyproject.toml")
+    ]
+    return sorted(found, key=lambda package: (package.name != "qicore-base", package.name))
+
+
+def select(names: Sequence[str]) -> list[Package]:
+    """Return the packages of these names, or all when there are none; stop on an unknown one."""
+    every = packages()
+    unknown = sorted(set(names) - {package.name for package in every})
+    if unknown:
+        sys.exit(f"no such package: {', '.join(unknown)}. There are: {' '.join(each.name for each in every)}")
+    return [package for package in every if not names or package.name in names]
+
+
+def dependants(changed: Iterable[str], every: Sequence[Package]) -> set[str]:
+    """Return the changed packages and all that stand on them."""
+    reached = set(changed)
+    while more := {each.name for each in every if each.requires & reached} - reached:
+        reached |= more
+    return reached
+
+
+def uv() -> str:
+    """Return the uv of this workspace."""
+    program = os.environ.get("UV") or shutil.which(ROOT / ".tools" / "bin" / "uv") or shutil.which("uv")
+    return program or sys.exit("uv is not here yet: run `make setup` first")
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return the environment without what points a child into this environment."""
+    hidden = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT")
+    return {name: value for name, value in os.environ.items() if name not in hidden} | changes
+
+
+def call(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+    """Run a command and show its output; stop with its exit code when it fails."""
+    done = subprocess.run(command, cwd=cwd, env=env or environment(), check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def output(*command: str | Path, cwd: Path = ROOT) -> str:
+    """Return what a command prints; stop and show its complaint when it fails."""
+    done = subprocess.run(command, cwd=cwd, env=environment(), check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def _bare(requirement: str) -> str:
+    match = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement
