@@ -69,8 +69,8 @@ changelog: setup ## Turn the fragments of PKG into the section of its version
 	@test -n "$(PKG)" || { echo "Say which package: make changelog PKG=qicore-x" >&2; exit 2; }
 	@$(RUN) python scripts/changelog.py $(PKG)
 
-new: uv ## Start a package from the template: make new PKG=qicore-x DESC="One line on it"
-	@"$(PYTHON)" scripts/new_package.py "$(PKG)" "$(DESC)"
+new: setup ## Start a package from the template: make new PKG=qicore-x DESC="One line on it"
+	@$(RUN) python scripts/new_package.py "$(PKG)" "$(DESC)"
 
 clean: ## Remove what was built; .tools and .venv stay
 	@rm -rf dist site build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -65,6 +65,9 @@ def main(name: str, description: str) -> None:
     root = ROOT / "pyproject.toml"
     root.write_text(register(root.read_text(encoding="utf-8"), name), encoding="utf-8")
     call(uv(), "lock", "--quiet")
+    # Where a name sorts, and how long a line gets, depends on the name.
+    for tidy in (("check", "--fix"), ("format",)):
+        call(sys.executable, "-m", "ruff", *tidy, "--quiet", folder)
     sys.stdout.write(f"packages/{name} is ready: make test PKG={name}, make check PKG={name}\n")
 
 
