@@ -3,6 +3,8 @@
 Web answers, process exits and retries all read this table, so that an error means the same everywhere.
 """
 
+from __future__ import annotations
+
 from enum import StrEnum
 from typing import Final, NamedTuple
 

@@ -1,5 +1,7 @@
 """An awaitable chain: the steps of a pipeline written down first, then run by one `await`."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, TypeVar, cast
 
@@ -47,45 +49,45 @@ class AsyncResult(Generic[T]):
             result = await outcome
         return result
 
-    def _then(self, step: _Step) -> "AsyncResult[Any]":
+    def _then(self, step: _Step) -> AsyncResult[Any]:
         return AsyncResult(cast("Awaitable[Result[Any]]", self._source), (*self._steps, step))
 
-    def map(self, fn: Callable[[T], U], /) -> "AsyncResult[U]":
+    def map(self, fn: Callable[[T], U], /) -> AsyncResult[U]:
         """Apply `fn` to the value."""
         return self._then(lambda result: result.map(fn))
 
-    def map_async(self, fn: Callable[[T], Awaitable[U]], /) -> "AsyncResult[U]":
+    def map_async(self, fn: Callable[[T], Awaitable[U]], /) -> AsyncResult[U]:
         """Apply the async function `fn` to the value."""
         return self._then(lambda result: result.map_async(fn))
 
-    def flat_map(self, fn: Callable[[T], Awaitable[Result[U]]], /) -> "AsyncResult[U]":
+    def flat_map(self, fn: Callable[[T], Awaitable[Result[U]]], /) -> AsyncResult[U]:
         """Go on with `fn(value)`, a Result or an awaitable of one."""
         # A Success hands on whatever fn gives, and _run awaits it when it is no Result yet.
         return self._then(lambda result: result.flat_map(cast("Callable[[T], Result[U]]", fn)))
 
-    def map_error(self, fn: Callable[[QiError], QiError], /) -> "AsyncResult[T]":
+    def map_error(self, fn: Callable[[QiError], QiError], /) -> AsyncResult[T]:
         """Apply `fn` to the error."""
         return self._then(lambda result: result.map_error(fn))
 
-    def or_else(self, fn: Callable[[QiError], Awaitable[Result[U]]], /) -> "AsyncResult[T | U]":
+    def or_else(self, fn: Callable[[QiError], Awaitable[Result[U]]], /) -> AsyncResult[T | U]:
         """Go on with `fn(error)`, a Result or an awaitable of one."""
         return self._then(lambda result: result.or_else(cast("Callable[[QiError], Result[U]]", fn)))
 
     def filter(
         self, predicate: Callable[[T], bool], error: QiError | Callable[[T], QiError], /
-    ) -> "AsyncResult[T]":
+    ) -> AsyncResult[T]:
         """Keep the value if `predicate(value)` holds, else fail with `error`."""
         return self._then(lambda result: result.filter(predicate, error))
 
-    def tap(self, fn: Callable[[T], object], /) -> "AsyncResult[T]":
+    def tap(self, fn: Callable[[T], object], /) -> AsyncResult[T]:
         """Call `fn(value)` for its effect."""
         return self._then(lambda result: result.tap(fn))
 
-    def tap_async(self, fn: Callable[[T], Awaitable[object]], /) -> "AsyncResult[T]":
+    def tap_async(self, fn: Callable[[T], Awaitable[object]], /) -> AsyncResult[T]:
         """Await `fn(value)` for its effect."""
         return self._then(lambda result: result.tap_async(fn))
 
-    def tap_error(self, fn: Callable[[QiError], object], /) -> "AsyncResult[T]":
+    def tap_error(self, fn: Callable[[QiError], object], /) -> AsyncResult[T]:
         """Call `fn(error)` for its effect."""
         return self._then(lambda result: result.tap_error(fn))
 

@@ -1,5 +1,7 @@
 """Many results into one."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Iterable
 from typing import TypeVar, overload
 

@@ -1,5 +1,7 @@
 """Decorators between the two worlds: functions that raise, and functions that answer a Result."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload

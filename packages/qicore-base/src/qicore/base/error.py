@@ -6,8 +6,11 @@ dataclass that is an exception breaks contextlib, `add_note`, copy and pickle, w
 interpreter's own attributes.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from qicore.base.category import ErrorCategory
@@ -65,7 +68,7 @@ class QiError(Exception):
         @property
         def category(self) -> ErrorCategory: ...
         @property
-        def cause(self) -> "QiError | None": ...
+        def cause(self) -> QiError | None: ...
         @property
         def code(self) -> str: ...
         @property
@@ -85,7 +88,7 @@ class QiError(Exception):
         message: str,
         category: ErrorCategory,
         context: Mapping[str, object] | None = None,
-        cause: "QiError | None" = None,
+        cause: QiError | None = None,
         *,
         timestamp: int | None = None,
     ) -> None:
@@ -93,14 +96,14 @@ class QiError(Exception):
             raise ValueError(f"category must be an ErrorCategory, not {category!r}")
         if not code or not isinstance(code, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
             raise ValueError(f"code must be a non-empty str, not {code!r}")
-        _set_code(self, clean_text(code))
-        _set_message(self, clean_text(message))
+        _set_code(self, code if type(code) is str and code.isascii() else clean_text(code))
+        _set_message(self, message if type(message) is str and message.isascii() else clean_text(message))
         _set_category(self, category)
         _set_context(self, freeze_mapping(context) if context else EMPTY)
         _set_timestamp(self, time.time_ns() // 1_000_000 if timestamp is None else timestamp)
         if cause is not None:
             _chain(cause)
-            self.__cause__ = cause
+            _set_origin(self, cause)
         _set_cause(self, cause)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -146,8 +149,8 @@ class QiError(Exception):
         message: str,
         category: ErrorCategory,
         context: Mapping[str, object] | None = None,
-        cause: "QiError | None" = None,
-    ) -> "QiError":
+        cause: QiError | None = None,
+    ) -> QiError:
         """Return a new error.
 
         >>> error = QiError.create("BAD_AGE", "it is negative", ErrorCategory.VALIDATION, {"age": -1})
@@ -159,7 +162,7 @@ class QiError(Exception):
     @classmethod
     def from_exception(
         cls, exception: BaseException, *, code: str | None = None, **context: object
-    ) -> "QiError":
+    ) -> QiError:
         """Return the error that stands for `exception`, which is kept as `__cause__` for the traceback.
 
         A QiError is returned as it is. Of Python's own exceptions TimeoutError is TIMEOUT, PermissionError is
@@ -172,20 +175,17 @@ class QiError(Exception):
         if isinstance(exception, QiError):
             return exception
         kind = type(exception)
-        category = next(
-            (_BUILTIN_CATEGORIES[base] for base in kind.__mro__ if base in _BUILTIN_CATEGORIES),
-            ErrorCategory.UNKNOWN,
-        )
+        usual_code, category = _classify(kind)  # type: ignore[arg-type]  # mypy reads the hash of the instances
         try:
             message = str(exception) or kind.__name__
         except Exception:  # noqa: BLE001 - a broken __str__ must not hide the exception itself
             message = kind.__name__
-        error = cls(code or _upper_snake(kind.__name__), message, category, context)
-        error.__cause__ = exception
+        error = cls(code or usual_code, message, category, context)
+        _set_origin(error, exception)
         return error
 
     @classmethod
-    def aggregate(cls, errors: Iterable["QiError"]) -> "QiError":
+    def aggregate(cls, errors: Iterable[QiError]) -> QiError:
         """Return one error for all of `errors`, in their order; a single one is returned as it is.
 
         The code is MULTIPLE_ERRORS, the category is theirs when they share one, else UNKNOWN, and the context
@@ -209,42 +209,42 @@ class QiError(Exception):
         )
 
     @classmethod
-    def validation(cls, code: str, message: str, /, **context: object) -> "QiError":
+    def validation(cls, code: str, message: str, /, **context: object) -> QiError:
         """Return a VALIDATION error: what was given is wrong."""
         return cls(code, message, ErrorCategory.VALIDATION, context)
 
     @classmethod
-    def network(cls, code: str, message: str, /, **context: object) -> "QiError":
+    def network(cls, code: str, message: str, /, **context: object) -> QiError:
         """Return a NETWORK error: another service can't be reached, or is ill."""
         return cls(code, message, ErrorCategory.NETWORK, context)
 
     @classmethod
-    def filesystem(cls, code: str, message: str, /, **context: object) -> "QiError":
+    def filesystem(cls, code: str, message: str, /, **context: object) -> QiError:
         """Return a FILESYSTEM error: a file or directory can't be found, read or written."""
         return cls(code, message, ErrorCategory.FILESYSTEM, context)
 
     @classmethod
-    def configuration(cls, code: str, message: str, /, **context: object) -> "QiError":
+    def configuration(cls, code: str, message: str, /, **context: object) -> QiError:
         """Return a CONFIGURATION error: the program was set up wrongly."""
         return cls(code, message, ErrorCategory.CONFIGURATION, context)
 
     @classmethod
-    def cache(cls, code: str, message: str, /, **context: object) -> "QiError":
+    def cache(cls, code: str, message: str, /, **context: object) -> QiError:
         """Return a CACHE error: a key is not there, or a cache can't be used."""
         return cls(code, message, ErrorCategory.CACHE, context)
 
     @classmethod
-    def timeout(cls, code: str, message: str, /, **context: object) -> "QiError":
+    def timeout(cls, code: str, message: str, /, **context: object) -> QiError:
         """Return a TIMEOUT error: something took longer than it was allowed to."""
         return cls(code, message, ErrorCategory.TIMEOUT, context)
 
     @classmethod
-    def permission(cls, code: str, message: str, /, **context: object) -> "QiError":
+    def permission(cls, code: str, message: str, /, **context: object) -> QiError:
         """Return a PERMISSION error: this caller may not do this."""
         return cls(code, message, ErrorCategory.PERMISSION, context)
 
     @classmethod
-    def unknown(cls, code: str, message: str, /, **context: object) -> "QiError":
+    def unknown(cls, code: str, message: str, /, **context: object) -> QiError:
         """Return an UNKNOWN error: nobody foresaw this."""
         return cls(code, message, ErrorCategory.UNKNOWN, context)
 
@@ -271,12 +271,12 @@ class QiError(Exception):
         }
 
     @classmethod
-    def from_structured_data(cls, data: Mapping[str, object]) -> "QiError":
+    def from_structured_data(cls, data: Mapping[str, object]) -> QiError:
         """Return the error that `to_structured_data` described; raise ValueError when `data` is no error."""
         return cls._from_data(data, MAX_CAUSES)
 
     @classmethod
-    def _from_data(cls, data: object, causes_left: int) -> "QiError":
+    def _from_data(cls, data: object, causes_left: int) -> QiError:
         if not isinstance(data, Mapping):
             raise ValueError(f"an error is a mapping, not {type(data).__name__}")
         fields = cast("Mapping[str, object]", data)
@@ -299,7 +299,7 @@ class QiError(Exception):
             timestamp=timestamp,
         )
 
-    def with_context(self, context: Mapping[str, object]) -> "QiError":
+    def with_context(self, context: Mapping[str, object]) -> QiError:
         """Return this error with `context` merged over its own: on equal keys the new value wins.
 
         `e.with_context({}) == e`, and merging is associative: contexts are a monoid.
@@ -308,7 +308,7 @@ class QiError(Exception):
             return self
         return self._replaced({**self.context, **context}, self.cause)
 
-    def with_cause(self, cause: "QiError") -> "QiError":
+    def with_cause(self, cause: QiError) -> QiError:
         """Return this error with `cause` behind it, and behind that the causes it already had.
 
         Raises ValueError when the error would become its own cause, or the chain longer than 10.
@@ -325,10 +325,10 @@ class QiError(Exception):
                 cause = link._replaced(link.context, below)
         return self._replaced(self.context, cause)
 
-    def _replaced(self, context: Mapping[str, object], cause: "QiError | None") -> "QiError":
+    def _replaced(self, context: Mapping[str, object], cause: QiError | None) -> QiError:
         error = type(self)(self.code, self.message, self.category, context, cause, timestamp=self.timestamp)
         if cause is self.cause:  # a foreign exception behind it stays behind it
-            error.__cause__ = self.__cause__
+            _set_origin(error, self.__cause__)
         for note in getattr(self, "__notes__", ()):
             error.add_note(note)
         return error
@@ -352,6 +352,8 @@ _set_code = _slot("code")
 _set_context = _slot("context")
 _set_message = _slot("message")
 _set_timestamp = _slot("timestamp")
+# The interpreter's own `__cause__`, past our __setattr__, which would cost a call and a look-up more.
+_set_origin: Callable[[QiError, BaseException | None], None] = vars(BaseException)["__cause__"].__set__
 
 
 def _chain(error: QiError | None) -> list[QiError]:
@@ -378,6 +380,12 @@ def _restore(data: Mapping[str, object], notes: list[str]) -> QiError:
 
 def _printable(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+
+
+@lru_cache(maxsize=256)
+def _classify(kind: type[BaseException]) -> tuple[str, ErrorCategory]:
+    categories = (_BUILTIN_CATEGORIES[base] for base in kind.__mro__ if base in _BUILTIN_CATEGORIES)
+    return _upper_snake(kind.__name__), next(categories, ErrorCategory.UNKNOWN)
 
 
 def _upper_snake(name: str) -> str:

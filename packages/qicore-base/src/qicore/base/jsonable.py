@@ -1,5 +1,7 @@
 """Turn any value into frozen plain JSON, and back into mutable plain JSON."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType

@@ -6,6 +6,8 @@ through its slot descriptor: the cheapest immutable form there is (see benchmark
 the contract and is never instantiated.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Generator
 from typing import (
@@ -68,7 +70,7 @@ class Result(Generic[T_co]):
         @property
         def error(self) -> QiError | None: ...
         @property
-        def variant(self) -> "Success[T_co] | Failure":
+        def variant(self) -> Success[T_co] | Failure:
             """This same result, typed as `Success[T] | Failure`, for an exhaustive `match` statement."""
             ...
 
@@ -93,7 +95,7 @@ class Result(Generic[T_co]):
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a Result is immutable: .{name} can't be deleted")
 
-    def __await__(self) -> Generator[Any, Any, "Result[T_co]"]:
+    def __await__(self) -> Generator[Any, Any, Result[T_co]]:
         # A result is already there, so awaiting one gives it at once: the same line of code serves a
         # component that answers immediately and one that answers with a coroutine.
         yield from ()
@@ -102,12 +104,12 @@ class Result(Generic[T_co]):
     if TYPE_CHECKING:
 
         @staticmethod
-        def success(value: V) -> "Result[V]":
+        def success(value: V) -> Result[V]:
             """Return a Success holding `value`; the same as `Success(value)`."""
             ...
 
         @staticmethod
-        def failure(error: QiError) -> "Result[Never]":
+        def failure(error: QiError) -> Result[Never]:
             """Return a Failure holding `error`; the same as `Failure(error)`."""
             ...
 
@@ -119,7 +121,7 @@ class Result(Generic[T_co]):
         catch: Catch = Exception,
         to_error: ToError = QiError.from_exception,
         **kwargs: Any,
-    ) -> "Result[V]":
+    ) -> Result[V]:
         """Call `fn(*args, **kwargs)`: what it returns is a Success, what it raises a Failure.
 
         Only exceptions in `catch` become Failures, by `to_error`; every other one propagates, and so does
@@ -145,7 +147,7 @@ class Result(Generic[T_co]):
         catch: Catch = Exception,
         to_error: ToError = QiError.from_exception,
         **kwargs: Any,
-    ) -> "Result[V]":
+    ) -> Result[V]:
         """Await `fn(*args, **kwargs)`, else as `from_try_catch`. A cancellation always propagates."""
         try:
             return Success(await fn(*args, **kwargs))
@@ -155,7 +157,7 @@ class Result(Generic[T_co]):
             return Failure(to_error(exception))
 
     @staticmethod
-    def from_optional(value: V | None, error: QiError | Callable[[], QiError]) -> "Result[V]":
+    def from_optional(value: V | None, error: QiError | Callable[[], QiError]) -> Result[V]:
         """Return a Success of `value`, or a Failure of `error` when the value is None.
 
         >>> missing = QiError.validation("NO_USER", "there is no such user")
@@ -167,7 +169,7 @@ class Result(Generic[T_co]):
         return Failure(error if isinstance(error, QiError) else error())
 
     @abstractmethod
-    def map(self, fn: Callable[[T_co], U], /) -> "Result[U]":
+    def map(self, fn: Callable[[T_co], U], /) -> Result[U]:
         """Return a Success of `fn(value)`; a Failure is returned as it is.
 
         >>> Success(2).map(str)
@@ -175,7 +177,7 @@ class Result(Generic[T_co]):
         """
 
     @abstractmethod
-    def flat_map(self, fn: "Callable[[T_co], Result[U]]", /) -> "Result[U]":
+    def flat_map(self, fn: Callable[[T_co], Result[U]], /) -> Result[U]:
         """Return `fn(value)`, itself a Result; a Failure is returned as it is and `fn` is not called.
 
         >>> odd = QiError.validation("ODD", "it is odd")
@@ -187,11 +189,11 @@ class Result(Generic[T_co]):
         """
 
     @abstractmethod
-    def map_error(self, fn: Callable[[QiError], QiError], /) -> "Result[T_co]":
+    def map_error(self, fn: Callable[[QiError], QiError], /) -> Result[T_co]:
         """Return a Failure of `fn(error)`; a Success is returned as it is."""
 
     @abstractmethod
-    def or_else(self, fn: "Callable[[QiError], Result[U]]", /) -> "Result[T_co | U]":
+    def or_else(self, fn: Callable[[QiError], Result[U]], /) -> Result[T_co | U]:
         """Return `fn(error)`, the alternative; a Success is returned as it is and `fn` is not called.
 
         >>> Failure(QiError.cache("KEY_NOT_FOUND", "no key")).or_else(lambda error: Success("default"))
@@ -201,15 +203,15 @@ class Result(Generic[T_co]):
     @abstractmethod
     def filter(
         self, predicate: Callable[[T_co], bool], error: QiError | Callable[[T_co], QiError], /
-    ) -> "Result[T_co]":
+    ) -> Result[T_co]:
         """Return this Success if `predicate(value)` holds, else a Failure of `error` or of `error(value)`."""
 
     @abstractmethod
-    def tap(self, fn: Callable[[T_co], object], /) -> "Result[T_co]":
+    def tap(self, fn: Callable[[T_co], object], /) -> Result[T_co]:
         """Call `fn(value)` for its effect if this is a Success, and return this same result."""
 
     @abstractmethod
-    def tap_error(self, fn: Callable[[QiError], object], /) -> "Result[T_co]":
+    def tap_error(self, fn: Callable[[QiError], object], /) -> Result[T_co]:
         """Call `fn(error)` for its effect if this is a Failure, and return this same result."""
 
     @abstractmethod
@@ -240,7 +242,7 @@ class Result(Generic[T_co]):
         'got 2'
         """
 
-    async def map_async(self, fn: Callable[[T_co], Awaitable[U]], /) -> "Result[U]":
+    async def map_async(self, fn: Callable[[T_co], Awaitable[U]], /) -> Result[U]:
         """Return a Success of `await fn(value)`; else as `map`."""
         match self.variant:
             case Success(value):
@@ -248,7 +250,7 @@ class Result(Generic[T_co]):
             case Failure() as failure:
                 return failure
 
-    async def flat_map_async(self, fn: "Callable[[T_co], Awaitable[Result[U]]]", /) -> "Result[U]":
+    async def flat_map_async(self, fn: Callable[[T_co], Awaitable[Result[U]]], /) -> Result[U]:
         """Return `await fn(value)`; else as `flat_map`."""
         match self.variant:
             case Success(value):
@@ -256,11 +258,11 @@ class Result(Generic[T_co]):
             case Failure() as failure:
                 return failure
 
-    async def map_error_async(self, fn: Callable[[QiError], Awaitable[QiError]], /) -> "Result[T_co]":
+    async def map_error_async(self, fn: Callable[[QiError], Awaitable[QiError]], /) -> Result[T_co]:
         """Return a Failure of `await fn(error)`; else as `map_error`."""
         return self if self.error is None else Failure(await fn(self.error))
 
-    async def or_else_async(self, fn: "Callable[[QiError], Awaitable[Result[U]]]", /) -> "Result[T_co | U]":
+    async def or_else_async(self, fn: Callable[[QiError], Awaitable[Result[U]]], /) -> Result[T_co | U]:
         """Return `await fn(error)`; else as `or_else`."""
         return self if self.error is None else await fn(self.error)
 
@@ -269,7 +271,7 @@ class Result(Generic[T_co]):
         predicate: Callable[[T_co], Awaitable[bool]],
         error: QiError | Callable[[T_co], QiError],
         /,
-    ) -> "Result[T_co]":
+    ) -> Result[T_co]:
         """Return this Success if `await predicate(value)` holds; else as `filter`."""
         match self.variant:
             case Success(value) if not await predicate(value):
@@ -277,7 +279,7 @@ class Result(Generic[T_co]):
             case _:
                 return self
 
-    async def tap_async(self, fn: Callable[[T_co], Awaitable[object]], /) -> "Result[T_co]":
+    async def tap_async(self, fn: Callable[[T_co], Awaitable[object]], /) -> Result[T_co]:
         """Await `fn(value)` for its effect if this is a Success, and return this same result."""
         match self.variant:
             case Success(value):
@@ -286,7 +288,7 @@ class Result(Generic[T_co]):
                 pass
         return self
 
-    async def tap_error_async(self, fn: Callable[[QiError], Awaitable[object]], /) -> "Result[T_co]":
+    async def tap_error_async(self, fn: Callable[[QiError], Awaitable[object]], /) -> Result[T_co]:
         """Await `fn(error)` for its effect if this is a Failure, and return this same result."""
         if self.error is not None:
             await fn(self.error)
@@ -344,7 +346,7 @@ class Success(Result[T_co]):
         @property
         def error(self) -> None: ...
         @property
-        def variant(self) -> "Success[T_co]": ...
+        def variant(self) -> Success[T_co]: ...
 
     else:
         __slots__ = ("data",)
@@ -366,19 +368,19 @@ class Success(Result[T_co]):
     def __repr__(self) -> str:
         return f"Success({self.data!r})"
 
-    def __reduce__(self) -> "tuple[type[Success[T_co]], tuple[T_co]]":
+    def __reduce__(self) -> tuple[type[Success[T_co]], tuple[T_co]]:
         return (Success, (self.data,))
 
-    def map(self, fn: Callable[[T_co], U], /) -> "Success[U]":
+    def map(self, fn: Callable[[T_co], U], /) -> Success[U]:
         return Success(fn(self.data))
 
     def flat_map(self, fn: Callable[[T_co], Result[U]], /) -> Result[U]:
         return fn(self.data)
 
-    def map_error(self, fn: Callable[[QiError], QiError], /) -> "Success[T_co]":
+    def map_error(self, fn: Callable[[QiError], QiError], /) -> Success[T_co]:
         return self
 
-    def or_else(self, fn: Callable[[QiError], Result[Any]], /) -> "Success[T_co]":
+    def or_else(self, fn: Callable[[QiError], Result[Any]], /) -> Success[T_co]:
         return self
 
     def filter(
@@ -388,11 +390,11 @@ class Success(Result[T_co]):
             return self
         return Failure(error if isinstance(error, QiError) else error(self.data))
 
-    def tap(self, fn: Callable[[T_co], object], /) -> "Success[T_co]":
+    def tap(self, fn: Callable[[T_co], object], /) -> Success[T_co]:
         fn(self.data)
         return self
 
-    def tap_error(self, fn: Callable[[QiError], object], /) -> "Success[T_co]":
+    def tap_error(self, fn: Callable[[QiError], object], /) -> Success[T_co]:
         return self
 
     def unwrap(self) -> T_co:
@@ -433,7 +435,7 @@ class Failure(Result[Never]):
         @property
         def error(self) -> QiError: ...
         @property
-        def variant(self) -> "Failure": ...
+        def variant(self) -> Failure: ...
 
     else:
         __slots__ = ("error",)
@@ -457,16 +459,16 @@ class Failure(Result[Never]):
     def __repr__(self) -> str:
         return f"Failure({self.error!r})"
 
-    def __reduce__(self) -> "tuple[type[Failure], tuple[QiError]]":
+    def __reduce__(self) -> tuple[type[Failure], tuple[QiError]]:
         return (Failure, (self.error,))
 
-    def map(self, fn: Callable[[Never], object], /) -> "Failure":
+    def map(self, fn: Callable[[Never], object], /) -> Failure:
         return self
 
-    def flat_map(self, fn: Callable[[Never], Result[object]], /) -> "Failure":
+    def flat_map(self, fn: Callable[[Never], Result[object]], /) -> Failure:
         return self
 
-    def map_error(self, fn: Callable[[QiError], QiError], /) -> "Failure":
+    def map_error(self, fn: Callable[[QiError], QiError], /) -> Failure:
         return Failure(fn(self.error))
 
     def or_else(self, fn: Callable[[QiError], Result[U]], /) -> Result[U]:
@@ -474,13 +476,13 @@ class Failure(Result[Never]):
 
     def filter(
         self, predicate: Callable[[Never], bool], error: QiError | Callable[[Never], QiError], /
-    ) -> "Failure":
+    ) -> Failure:
         return self
 
-    def tap(self, fn: Callable[[Never], object], /) -> "Failure":
+    def tap(self, fn: Callable[[Never], object], /) -> Failure:
         return self
 
-    def tap_error(self, fn: Callable[[QiError], object], /) -> "Failure":
+    def tap_error(self, fn: Callable[[QiError], object], /) -> Failure:
         fn(self.error)
         return self
 

@@ -1,5 +1,7 @@
 """Assertions on results whose message is the whole error, so that a red test explains itself."""
 
+from __future__ import annotations
+
 from typing import TypeVar
 
 from qicore.base.category import ErrorCategory

@@ -4,6 +4,8 @@ Call them from a Hypothesis test with drawn values. The laws are those of Wadler
 programming" (1995), and of McBride and Paterson, "Applicative programming with effects" (2008).
 """
 
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar

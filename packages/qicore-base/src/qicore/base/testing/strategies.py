@@ -9,6 +9,8 @@
 >>> test_identity()
 """
 
+from __future__ import annotations
+
 from typing import TypeVar
 
 try:
