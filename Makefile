@@ -1,5 +1,5 @@
 # What everybody types. `make` alone prints the list; PKG="qicore-http …" narrows a target to these packages,
-# ARGS="…" goes to pytest.
+# ARGS="…" goes to pytest, ON=3.13 picks the interpreter of test-isolated.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
@@ -59,8 +59,8 @@ build: uv ## Build wheels and sdists into dist/ (PKG narrows)
 		"$(UV)" build --quiet --package "$$name" --out-dir dist; done
 	@ls dist
 
-test-isolated: uv ## Run each package's tests against its own dependencies only (PKG narrows)
-	@"$(PYTHON)" scripts/isolated.py $(PKG)
+test-isolated: uv ## Run each package's tests against its own dependencies only (PKG narrows, ON=3.13)
+	@"$(PYTHON)" scripts/isolated.py $(ON:%=--python %) $(PKG)
 
 test-wheels: uv ## Run each package's tests on its built wheel, outside the workspace (PKG narrows)
 	@"$(PYTHON)" scripts/wheels.py $(PKG)

@@ -1,9 +1,9 @@
 """Print, as a JSON list, the packages that a change touches and those that stand on them.
 
-    python scripts/changed.py BASE
+    python scripts/changed.py [BASE]
 
-A file outside `packages/` (the lock, the testkit, a script) may concern every package, so it names them all;
-prose and benchmarks concern none.
+Without a base to compare with, that is every package. A file outside `packages/` (the lock, the testkit)
+may concern every package, so it names them all; prose and benchmarks concern none.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ def affected(files: Iterable[str], every: Sequence[Package]) -> list[str]:
     return [package.name for package in every if package.name in reached]
 
 
-def main(base: str) -> None:
+def main(base: str = "") -> None:
     """Compare the work tree's commit with where it left `base`."""
-    files = output("git", "diff", "--name-only", f"{base}...HEAD").splitlines()
-    sys.stdout.write(json.dumps(affected(files, packages())) + "\n")
+    every = packages()
+    names = [package.name for package in every]
+    if base:
+        names = affected(output("git", "diff", "--name-only", f"{base}...HEAD").splitlines(), every)
+    sys.stdout.write(json.dumps(names) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -40,19 +40,20 @@ def steps(chosen: list[Package], *, whole: bool) -> list[Step]:
         ]
         found += [
             Step("uv lock --check", (uv(), "lock", "--check", "--quiet")),
-            Step("workflows", (python, "-m", "zizmor", "--offline", "--no-progress", "--quiet", ".github")),
+            Step("workflows", (_tool("zizmor"), "--offline", "--no-progress", "--quiet", ".github")),
         ]
     paths = ["."] if whole else folders
     return [
         *found,
-        Step("import contract", (python, "-c", _LINT_IMPORTS, "--no-logo", "--no-cache")),
+        Step("import contract", (_tool("lint-imports"), "--no-logo", "--no-cache")),
         Step("ruff check", (python, "-m", "ruff", "check", "--quiet", *paths)),
         Step("ruff format", (python, "-m", "ruff", "format", "--check", "--quiet", *paths)),
     ]
 
 
-# import-linter has a console script and no `__main__`.
-_LINT_IMPORTS = "from importlinter.cli import lint_imports_command as run; run()"
+def _tool(name: str) -> str:
+    """Return a program of this environment that can't be run as a module."""
+    return str(Path(sys.executable).with_name(name))
 
 
 def _mypy(folder: Path, name: str) -> Step:
