@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from docs_examples import fence
 from qicore.base import ErrorCategory
 from qicore_testkit import read_examples, run_example
 from workspace import ROOT, environment, packages
@@ -45,6 +46,19 @@ def test_the_page_on_categories_shows_the_table_in_the_code() -> None:
         waits = f"{retry.base_delay:g} s, {retry.max_delay:g} s" if retry else ""
         told.append((category.value, again, waits, str(status), str(code)))
     assert shown == told
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Adds.\n\n>>> 1 + 1\n2\n\nDone.", "Adds.\n\n```pycon\n>>> 1 + 1\n2\n```\n\nDone."),
+        ("Adds:\n>>> 1\n1\n>>> 2\n2", "Adds:\n```pycon\n>>> 1\n1\n>>> 2\n2\n```"),
+        ("Args:\n    >>> 1\n    1\n", "Args:\n    ```pycon\n    >>> 1\n    1\n    ```\n"),
+        ("a >>> b, and no session", "a >>> b, and no session"),
+    ],
+)
+def test_sessions_in_docstrings_get_a_fence(text: str, shown: str) -> None:
+    assert fence(text) == shown
 
 
 class _Fetched(HTMLParser):
@@ -87,6 +101,8 @@ def test_the_site_is_complete_and_fetches_nothing(tmp_path: Path) -> None:
         assert package.name in pages["changelog.html"].read_text("utf-8")
     for file in (ROOT / "docs" / "designs").glob("*.md"):
         assert f"designs/{file.stem}.html" in pages
+    reference = pages["reference/base.html"].read_text("utf-8")
+    assert '<span class="gp">' in reference, "docstring examples are shown as code"
     for name, file in pages.items():
         parser = _Fetched()
         parser.feed(file.read_text("utf-8"))
