@@ -1,11 +1,12 @@
 """qicore.base against `result`, `returns`, `expression`, `safe-result` and hand-written code, in one run.
 
-`returns` and `expression` make immutable results as qicore does; `result`, `safe-result` and the bare class with
-`__slots__` don't, and stand here to show what immutability costs.
+`returns` and `expression` make immutable results as qicore does; `result`, `safe-result` and the bare class
+with `__slots__` don't, and stand here to show what immutability costs.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +18,6 @@ import returns.result as dry
 import safe_result as safe
 from expression.extra.result import catch
 from harness import Suite
-
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success, as_result
 
 
@@ -261,9 +261,12 @@ def errors(suite: Suite) -> None:
 def imports(suite: Suite) -> None:
     """Each import in a new interpreter, less what a bare interpreter takes."""
 
+    # Compiled files are kept, as they are for a user: without them every import compiles anew.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
     def spend(code: str) -> float:
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-S", "-c", code], check=True)
+        subprocess.run([sys.executable, "-S", "-c", code], check=True, env=env)
         return time.perf_counter() - start
 
     path = "; ".join(f"sys.path.append({entry!r})" for entry in sys.path if entry)
@@ -275,9 +278,11 @@ def imports(suite: Suite) -> None:
         "import safe_result": "import safe_result",
         "import expression": "import expression",
     }
+    for code in contenders.values():
+        spend(f"import sys; {path}; {code}")
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(21):
-        empty = min(spend(f"import sys; {path}") for _ in range(2))
+        empty = min(spend(f"import sys; {path}") for _ in range(3))
         for name, code in contenders.items():
             samples[name].append(max(1e-6, spend(f"import sys; {path}; {code}") - empty))
     suite.record("import", samples, target="at most 1.5 of import typing, enum")

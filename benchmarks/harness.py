@@ -1,7 +1,7 @@
 """Time contenders side by side: pinned to one core, interleaved round by round, medians with their spread.
 
-A machine's noise hits whatever runs at that moment. So each round times every contender once, in a new order, and
-the ratio reported is the median of the per-round ratios, not the ratio of two medians taken minutes apart.
+A machine's noise hits whatever runs at that moment. So each round times every contender once, in a new order,
+and the ratio reported is the median of the per-round ratios, not the ratio of two medians.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Timing:
 
 @dataclass
 class Suite:
-    """A named set of comparisons. `target` texts say what the project promises, and are printed beside the figures."""
+    """A named set of comparisons. A `target` says what the project promises, beside what was measured."""
 
     name: str
     packages: tuple[str, ...] = ()
@@ -92,7 +92,9 @@ class Suite:
                 samples[name].append(spent / loops[name] / calls)
         return self._record(operation, samples, target)
 
-    def record(self, operation: str, samples: Mapping[str, list[float]], *, target: str = "") -> dict[str, Timing]:
+    def record(
+        self, operation: str, samples: Mapping[str, list[float]], *, target: str = ""
+    ) -> dict[str, Timing]:
         """Take samples measured elsewhere (a process, a server), one list per contender, round by round."""
         return self._record(operation, dict(samples), target)
 
@@ -116,7 +118,7 @@ class Suite:
         return "\n".join(
             [head]
             + [
-                f"  {name:32} {_seconds(t.median):>10}  ({_seconds(t.low)} to {_seconds(t.high)})  x{t.ratio:.2f}"
+                f"  {name:32} {_seconds(t.median):>10}  x{t.ratio:<6.2f} ({_seconds(t.low)} to {_seconds(t.high)})"
                 for name, t in self.rows[operation].items()
             ]
         )
@@ -129,20 +131,21 @@ class Suite:
             "implementation": platform.python_implementation(),
             "machine": platform.machine(),
             "cores": os.cpu_count(),
-            "packages": {name: _version(name) for name in self.packages},
         }
+        versions = {name: _version(name) for name in self.packages}
         rows = {
             operation: {name: asdict(timing) for name, timing in row.items()}
             for operation, row in self.rows.items()
         }
-        data = {"suite": self.name, "machine": machine, "targets": self.targets, "rows": rows}
+        data = {"suite": self.name, "machine": machine, "versions": versions}
+        data |= {"targets": self.targets, "rows": rows}
         (RESULTS / f"{self.name}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        (RESULTS / f"{self.name}.md").write_text(self._markdown(machine), encoding="utf-8")
+        (RESULTS / f"{self.name}.md").write_text(self._markdown(versions), encoding="utf-8")
 
-    def _markdown(self, machine: Mapping[str, object]) -> str:
-        lines = [f"# {self.name}", ""]
-        versions = ", ".join(f"{name} {self_version}" for name, self_version in dict(machine["packages"]).items())  # type: ignore[call-overload]
-        lines += [f"CPython {machine['python']}, {machine['cores']} cores, {machine['machine']}. {versions}", ""]
+    def _markdown(self, versions: Mapping[str, str]) -> str:
+        python = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
+        beside = "".join(f", {name} {number}" for name, number in versions.items())
+        lines = [f"# {self.name}", "", python + beside, ""]
         for operation, row in self.rows.items():
             lines += [f"## {operation}", ""]
             if operation in self.targets:

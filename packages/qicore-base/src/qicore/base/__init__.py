@@ -21,7 +21,8 @@ from qicore.base.collect import accumulate, collect, collect_async, combine, par
 from qicore.base.decorators import as_result, early_return
 from qicore.base.error import QiError
 from qicore.base.jsonable import FrozenJSON, PlainJSON
-from qicore.base.result import Failure, Result, Success
+from qicore.base.result import Result
+from qicore.base.variants import Failure, Success
 
 __all__ = [
     "AsyncResult",

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Iterable
 from typing import TypeVar, overload
 
 from qicore.base.error import QiError
-from qicore.base.result import Failure, Result, Success
+from qicore.base.result import Result
+from qicore.base.variants import Failure, Success
 
 __all__ = ["accumulate", "collect", "collect_async", "combine", "partition"]
 

@@ -7,7 +7,8 @@ from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from qicore.base.error import QiError
-from qicore.base.result import Failure, Result, Success
+from qicore.base.result import Result
+from qicore.base.variants import Failure, Success
 
 __all__ = ["as_result", "early_return"]
 

@@ -1,9 +1,7 @@
-# ruff: noqa: ARG002, D102 - a variant's methods are documented in Result, and use what matters to that variant
+# ruff: noqa: D102 - the properties are documented in the docstring of the class
 """Result: what every operation answers, a `Success` with its value or a `Failure` with its `QiError`.
 
-The two variants override every operation instead of asking which one they are, and write their field once
-through its slot descriptor: the cheapest immutable form there is (see benchmarks/). `Result` itself states
-the contract and is never instantiated.
+`Result` states the contract and is never instantiated; its two variants are in `qicore.base.variants`.
 """
 
 from __future__ import annotations
@@ -14,18 +12,20 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Generic,
-    Literal,
     Never,
     NoReturn,
     ParamSpec,
     TypeAlias,
     TypeVar,
-    final,
+    cast,
 )
 
 from qicore.base.error import QiError
 
-__all__ = ["Failure", "Result", "Success"]
+if TYPE_CHECKING:
+    from qicore.base.variants import Failure, Success
+
+__all__ = ["Result"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -82,7 +82,7 @@ class Result(Generic[T_co]):
             return self
 
     def __init_subclass__(cls) -> None:
-        if cls.__module__ != __name__:
+        if cls.__module__ != "qicore.base.variants":
             raise TypeError("a Result has two variants, Success and Failure, and can't be subclassed")
         super().__init_subclass__()
 
@@ -133,11 +133,11 @@ class Result(Generic[T_co]):
         'VALUE_ERROR'
         """
         try:
-            return Success(fn(*args, **kwargs))
+            return Result.success(fn(*args, **kwargs))
         except catch as exception:
             if not isinstance(exception, Exception):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
                 raise
-            return Failure(to_error(exception))
+            return Result.failure(to_error(exception))
 
     @staticmethod
     async def from_try_catch_async(
@@ -150,11 +150,11 @@ class Result(Generic[T_co]):
     ) -> Result[V]:
         """Await `fn(*args, **kwargs)`, else as `from_try_catch`. A cancellation always propagates."""
         try:
-            return Success(await fn(*args, **kwargs))
+            return Result.success(await fn(*args, **kwargs))
         except catch as exception:
             if not isinstance(exception, Exception):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
                 raise
-            return Failure(to_error(exception))
+            return Result.failure(to_error(exception))
 
     @staticmethod
     def from_optional(value: V | None, error: QiError | Callable[[], QiError]) -> Result[V]:
@@ -165,14 +165,14 @@ class Result(Generic[T_co]):
         'NO_USER'
         """
         if value is not None:
-            return Success(value)
-        return Failure(error if isinstance(error, QiError) else error())
+            return Result.success(value)
+        return Result.failure(error if isinstance(error, QiError) else error())
 
     @abstractmethod
     def map(self, fn: Callable[[T_co], U], /) -> Result[U]:
         """Return a Success of `fn(value)`; a Failure is returned as it is.
 
-        >>> Success(2).map(str)
+        >>> Result.success(2).map(str)
         Success('2')
         """
 
@@ -181,10 +181,10 @@ class Result(Generic[T_co]):
         """Return `fn(value)`, itself a Result; a Failure is returned as it is and `fn` is not called.
 
         >>> odd = QiError.validation("ODD", "it is odd")
-        >>> half = lambda n: Failure(odd) if n % 2 else Success(n // 2)
-        >>> Success(12).flat_map(half).flat_map(half)
+        >>> half = lambda n: Result.failure(odd) if n % 2 else Result.success(n // 2)
+        >>> Result.success(12).flat_map(half).flat_map(half)
         Success(3)
-        >>> str(Success(6).flat_map(half).flat_map(half).error)
+        >>> str(Result.success(6).flat_map(half).flat_map(half).error)
         'VALIDATION/ODD: it is odd'
         """
 
@@ -196,7 +196,8 @@ class Result(Generic[T_co]):
     def or_else(self, fn: Callable[[QiError], Result[U]], /) -> Result[T_co | U]:
         """Return `fn(error)`, the alternative; a Success is returned as it is and `fn` is not called.
 
-        >>> Failure(QiError.cache("KEY_NOT_FOUND", "no key")).or_else(lambda error: Success("default"))
+        >>> missing = Result.failure(QiError.cache("KEY_NOT_FOUND", "no key"))
+        >>> missing.or_else(lambda error: Result.success("default"))
         Success('default')
         """
 
@@ -218,7 +219,7 @@ class Result(Generic[T_co]):
     def unwrap(self) -> T_co:
         """Return the value, or raise the QiError of a Failure, that same object.
 
-        >>> Success(1).unwrap()
+        >>> Result.success(1).unwrap()
         1
         """
 
@@ -226,7 +227,7 @@ class Result(Generic[T_co]):
     def unwrap_or(self, default: U, /) -> T_co | U:
         """Return the value, or `default` for a Failure.
 
-        >>> Failure(QiError.cache("KEY_NOT_FOUND", "no such key")).unwrap_or(0)
+        >>> Result.failure(QiError.cache("KEY_NOT_FOUND", "no such key")).unwrap_or(0)
         0
         """
 
@@ -238,29 +239,24 @@ class Result(Generic[T_co]):
     def match(self, on_success: Callable[[T_co], U], on_failure: Callable[[QiError], V]) -> U | V:
         """Return `on_success(value)` or `on_failure(error)`: exactly one of the two is called.
 
-        >>> Success(2).match(on_success=lambda n: f"got {n}", on_failure=str)
+        >>> Result.success(2).match(on_success=lambda n: f"got {n}", on_failure=str)
         'got 2'
         """
 
     async def map_async(self, fn: Callable[[T_co], Awaitable[U]], /) -> Result[U]:
         """Return a Success of `await fn(value)`; else as `map`."""
-        match self.variant:
-            case Success(value):
-                return Success(await fn(value))
-            case Failure() as failure:
-                return failure
+        if self.error is not None:
+            return cast("Failure", self)
+        return Result.success(await fn(self.unwrap()))
 
     async def flat_map_async(self, fn: Callable[[T_co], Awaitable[Result[U]]], /) -> Result[U]:
         """Return `await fn(value)`; else as `flat_map`."""
-        match self.variant:
-            case Success(value):
-                return await fn(value)
-            case Failure() as failure:
-                return failure
+        # A Failure is itself awaitable, as is whatever fn gives.
+        return await self.flat_map(cast("Callable[[T_co], Result[U]]", fn))
 
     async def map_error_async(self, fn: Callable[[QiError], Awaitable[QiError]], /) -> Result[T_co]:
         """Return a Failure of `await fn(error)`; else as `map_error`."""
-        return self if self.error is None else Failure(await fn(self.error))
+        return self if self.error is None else Result.failure(await fn(self.error))
 
     async def or_else_async(self, fn: Callable[[QiError], Awaitable[Result[U]]], /) -> Result[T_co | U]:
         """Return `await fn(error)`; else as `or_else`."""
@@ -273,19 +269,14 @@ class Result(Generic[T_co]):
         /,
     ) -> Result[T_co]:
         """Return this Success if `await predicate(value)` holds; else as `filter`."""
-        match self.variant:
-            case Success(value) if not await predicate(value):
-                return Failure(error if isinstance(error, QiError) else error(value))
-            case _:
-                return self
+        if self.error is None and not await predicate(self.unwrap()):
+            return self.filter(_never, error)
+        return self
 
     async def tap_async(self, fn: Callable[[T_co], Awaitable[object]], /) -> Result[T_co]:
         """Await `fn(value)` for its effect if this is a Success, and return this same result."""
-        match self.variant:
-            case Success(value):
-                await fn(value)
-            case Failure():
-                pass
+        if self.error is None:
+            await fn(self.unwrap())
         return self
 
     async def tap_error_async(self, fn: Callable[[QiError], Awaitable[object]], /) -> Result[T_co]:
@@ -296,11 +287,7 @@ class Result(Generic[T_co]):
 
     async def unwrap_or_else_async(self, fn: Callable[[QiError], Awaitable[U]], /) -> T_co | U:
         """Return the value, or `await fn(error)` for a Failure."""
-        match self.variant:
-            case Success(value):
-                return value
-            case Failure(error):
-                return await fn(error)
+        return self.unwrap() if self.error is None else await fn(self.error)
 
     async def match_async(
         self,
@@ -308,11 +295,7 @@ class Result(Generic[T_co]):
         on_failure: Callable[[QiError], Awaitable[V]],
     ) -> U | V:
         """Return `await on_success(value)` or `await on_failure(error)`: exactly one of the two is called."""
-        match self.variant:
-            case Success(value):
-                return await on_success(value)
-            case Failure(error):
-                return await on_failure(error)
+        return await self.match(on_success, on_failure)
 
     # The contracts' own spellings, for code shared with other languages.
     fromTryCatch = from_try_catch  # noqa: N815
@@ -321,193 +304,5 @@ class Result(Generic[T_co]):
     unwrapOr = unwrap_or  # noqa: N815
 
 
-@final
-class Success(Result[T_co]):
-    """The outcome that holds a value. See `Result`.
-
-    >>> match Success(5).variant:
-    ...     case Success(value):
-    ...         print("got", value)
-    ...     case Failure(error):
-    ...         print("failed:", error)
-    got 5
-    """
-
-    __match_args__ = ("data",)
-
-    if TYPE_CHECKING:
-
-        @property
-        def is_success(self) -> Literal[True]: ...
-        @property
-        def is_failure(self) -> Literal[False]: ...
-        @property
-        def data(self) -> T_co: ...
-        @property
-        def error(self) -> None: ...
-        @property
-        def variant(self) -> Success[T_co]: ...
-
-    else:
-        __slots__ = ("data",)
-        is_success = True
-        is_failure = False
-        error = None
-
-    def __init__(self, value: T_co, /) -> None:
-        _set_data(self, value)
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not Success:
-            return False if type(other) is Failure else NotImplemented
-        return bool(self.data == other.data)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]  # any T
-
-    def __hash__(self) -> int:
-        return hash((Success, self.data))
-
-    def __repr__(self) -> str:
-        return f"Success({self.data!r})"
-
-    def __reduce__(self) -> tuple[type[Success[T_co]], tuple[T_co]]:
-        return (Success, (self.data,))
-
-    def map(self, fn: Callable[[T_co], U], /) -> Success[U]:
-        return Success(fn(self.data))
-
-    def flat_map(self, fn: Callable[[T_co], Result[U]], /) -> Result[U]:
-        return fn(self.data)
-
-    def map_error(self, fn: Callable[[QiError], QiError], /) -> Success[T_co]:
-        return self
-
-    def or_else(self, fn: Callable[[QiError], Result[Any]], /) -> Success[T_co]:
-        return self
-
-    def filter(
-        self, predicate: Callable[[T_co], bool], error: QiError | Callable[[T_co], QiError], /
-    ) -> Result[T_co]:
-        if predicate(self.data):
-            return self
-        return Failure(error if isinstance(error, QiError) else error(self.data))
-
-    def tap(self, fn: Callable[[T_co], object], /) -> Success[T_co]:
-        fn(self.data)
-        return self
-
-    def tap_error(self, fn: Callable[[QiError], object], /) -> Success[T_co]:
-        return self
-
-    def unwrap(self) -> T_co:
-        return self.data
-
-    def unwrap_or(self, default: object, /) -> T_co:
-        return self.data
-
-    def unwrap_or_else(self, fn: Callable[[QiError], object], /) -> T_co:
-        return self.data
-
-    def match(self, on_success: Callable[[T_co], U], on_failure: Callable[[QiError], object]) -> U:
-        return on_success(self.data)
-
-    flatMap = flat_map  # noqa: N815
-    orElse = or_else  # noqa: N815
-    unwrapOr = unwrap_or  # noqa: N815
-
-
-@final
-class Failure(Result[Never]):
-    """The outcome that holds the error. See `Result`. Anything but a QiError is a TypeError.
-
-    >>> Failure(QiError.timeout("LLM_TIMEOUT", "no answer within 30 s"))
-    Failure(<QiError TIMEOUT/LLM_TIMEOUT: no answer within 30 s>)
-    """
-
-    __match_args__ = ("error",)
-
-    if TYPE_CHECKING:
-
-        @property
-        def is_success(self) -> Literal[False]: ...
-        @property
-        def is_failure(self) -> Literal[True]: ...
-        @property
-        def data(self) -> None: ...
-        @property
-        def error(self) -> QiError: ...
-        @property
-        def variant(self) -> Failure: ...
-
-    else:
-        __slots__ = ("error",)
-        is_success = False
-        is_failure = True
-        data = None
-
-    def __init__(self, error: QiError, /) -> None:
-        if not isinstance(error, QiError):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
-            raise TypeError(f"a Failure holds a QiError, not {type(error).__name__}")
-        _set_error(self, error)
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not Failure:
-            return False if type(other) is Success else NotImplemented
-        return self.error == other.error
-
-    def __hash__(self) -> int:
-        return hash((Failure, self.error))
-
-    def __repr__(self) -> str:
-        return f"Failure({self.error!r})"
-
-    def __reduce__(self) -> tuple[type[Failure], tuple[QiError]]:
-        return (Failure, (self.error,))
-
-    def map(self, fn: Callable[[Never], object], /) -> Failure:
-        return self
-
-    def flat_map(self, fn: Callable[[Never], Result[object]], /) -> Failure:
-        return self
-
-    def map_error(self, fn: Callable[[QiError], QiError], /) -> Failure:
-        return Failure(fn(self.error))
-
-    def or_else(self, fn: Callable[[QiError], Result[U]], /) -> Result[U]:
-        return fn(self.error)
-
-    def filter(
-        self, predicate: Callable[[Never], bool], error: QiError | Callable[[Never], QiError], /
-    ) -> Failure:
-        return self
-
-    def tap(self, fn: Callable[[Never], object], /) -> Failure:
-        return self
-
-    def tap_error(self, fn: Callable[[QiError], object], /) -> Failure:
-        fn(self.error)
-        return self
-
-    def unwrap(self) -> Never:
-        # Raised with a cleared traceback: each raise of the same object would add to the last one's frames.
-        raise self.error.with_traceback(None)
-
-    def unwrap_or(self, default: U, /) -> U:
-        return default
-
-    def unwrap_or_else(self, fn: Callable[[QiError], U], /) -> U:
-        return fn(self.error)
-
-    def match(self, on_success: Callable[[Never], object], on_failure: Callable[[QiError], V]) -> V:
-        return on_failure(self.error)
-
-    flatMap = flat_map  # noqa: N815
-    orElse = or_else  # noqa: N815
-    unwrapOr = unwrap_or  # noqa: N815
-
-
-_set_data: Callable[[Success[Any], object], None] = vars(Success)["data"].__set__
-_set_error: Callable[[Failure, QiError], None] = vars(Failure)["error"].__set__
-
-if not TYPE_CHECKING:
-    # The variants themselves, so that the contract's spelling costs no further call.
-    Result.success = Success
-    Result.failure = Failure
+def _never(_: object) -> bool:
+    return False

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from qicore.base.category import ErrorCategory
 from qicore.base.error import QiError
-from qicore.base.result import Failure, Result, Success
+from qicore.base.result import Result
+from qicore.base.variants import Failure, Success
 
 __all__ = ["assert_failure", "assert_success"]
 

@@ -21,7 +21,8 @@ except ImportError as missing:
 from qicore.base.category import ErrorCategory
 from qicore.base.error import MAX_CAUSES, QiError
 from qicore.base.jsonable import PlainJSON
-from qicore.base.result import Failure, Result, Success
+from qicore.base.result import Result
+from qicore.base.variants import Failure, Success
 
 __all__ = ["categories", "contexts", "errors", "failures", "json_values", "results", "successes"]
 
