@@ -60,7 +60,8 @@ def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="qicore-wheels-") as place:
         folder = Path(place)
         wheels = build(folder / "dist")
-        shutil.copy(ROOT / "pyproject.toml", folder)
+        for settings in ("pyproject.toml", "conftest.py"):
+            shutil.copy(ROOT / settings, folder)
         for package in chosen:
             sys.stdout.write(f"== {wheels[package.name].name} outside the workspace\n")
             sys.stdout.flush()
