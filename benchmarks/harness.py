@@ -115,13 +115,11 @@ class Suite:
     def _lines(self, operation: str) -> str:
         target = self.targets.get(operation)
         head = f"{self.name}: {operation}" + (f"   [{target}]" if target else "")
-        return "\n".join(
-            [head]
-            + [
-                f"  {name:32} {_seconds(t.median):>10}  x{t.ratio:<6.2f} ({_seconds(t.low)} to {_seconds(t.high)})"
-                for name, t in self.rows[operation].items()
-            ]
-        )
+        lines = [head]
+        for name, timing in self.rows[operation].items():
+            spread = f"({_seconds(timing.low)} to {_seconds(timing.high)})"
+            lines.append(f"  {name:32} {_seconds(timing.median):>10}  x{timing.ratio:<6.2f} {spread}")
+        return "\n".join(lines)
 
     def save(self) -> None:
         """Write `results/NAME.json` and `results/NAME.md`, with the machine and the versions."""
