@@ -11,6 +11,7 @@ from posixpath import normpath, relpath
 from typing import Any
 
 import changelog
+from charts import illustrate
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from workspace import ROOT, Package, packages
@@ -40,6 +41,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
     for page, file in _taken().items():
         text = _relink(file.read_text(encoding="utf-8"), file.relative_to(ROOT).as_posix(), page)
+        if page.startswith("measurements/"):
+            text = illustrate(text, file.with_suffix(".json"))
         files.append(File.generated(config, page, content=text))
     every = packages()
     for package in every:

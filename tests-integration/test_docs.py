@@ -5,8 +5,10 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
+from charts import chart, seconds
 from docs_examples import fence
 from qicore.base import ErrorCategory
 from qicore_testkit import read_examples, run_example
@@ -59,6 +61,25 @@ def test_the_page_on_categories_shows_the_table_in_the_code() -> None:
 )
 def test_sessions_in_docstrings_get_a_fence(text: str, shown: str) -> None:
     assert fence(text) == shown
+
+
+def test_a_chart_shows_every_contender_to_scale() -> None:
+    row = {
+        "qicore": {"low": 1e-6, "median": 2e-6, "high": 4e-6},
+        "<peer> & co": {"low": 3e-6, "median": 4e-6, "high": 4e-6},
+    }
+    drawn = ET.fromstring(chart(row))
+    assert [text.text for text in drawn.iter("text")] == ["qicore", "2 µs", "<peer> & co", "4 µs"]
+    first, second = (float(bar.attrib["width"]) for bar in drawn.iter("rect"))
+    assert second == pytest.approx(2 * first, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(2.0, "2 s"), (0.0123, "12.3 ms"), (0.0000123, "12.3 µs"), (4.2e-9, "4.2 ns"), (0, "0 ns")],
+)
+def test_durations_have_their_unit(value: float, text: str) -> None:
+    assert seconds(value) == text
 
 
 class _Fetched(HTMLParser):
