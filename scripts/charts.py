@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-_LETTER, _BAR, _LINE = 7.2, 380, 22
+_LETTER, _BAR, _LINE = 7, 380, 22
 
 
 def chart(row: Mapping[str, Mapping[str, float]]) -> str:
