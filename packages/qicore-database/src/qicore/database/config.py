@@ -1,0 +1,74 @@
+"""The options of a database, and the checks on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from qicore.base import Failure, QiError, Result, Success
+from qicore.database.names import check_name
+
+__all__ = ["DatabaseConfig", "check_config"]
+
+SYNCHRONOUS: Final = ("full", "normal")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseConfig:
+    """How a `Database` behaves. The defaults are meant for production.
+
+    Attributes:
+        readers: connections that read, at least 2. One always serves short reads; the others take over when
+            a read is slow, and carry streams and backups. They open when they are needed.
+        busy_timeout: seconds to wait for a lock that another process holds, before DB_BUSY.
+        pool_timeout: seconds to wait for a connection of this database's own, before DB_POOL_EXHAUSTED.
+        statement_timeout: seconds that a statement may run before it is interrupted with DB_TIMEOUT, or None.
+        synchronous: with `"full"` the log is synced at each commit: what was reported as written survives a
+            power loss. With `"normal"` it is synced at checkpoints: a killed process still loses nothing, but
+            a power loss may take back the last commits, never half of one. See SQLite's `PRAGMA synchronous`.
+        foreign_keys: whether foreign keys are enforced.
+        read_only: open the file without the right to write; it must exist.
+        pragmas: further settings, given to every connection as it opens, such as `{"cache_size": -64000}`.
+    """
+
+    readers: int = 4
+    busy_timeout: float = 5.0
+    pool_timeout: float = 30.0
+    statement_timeout: float | None = 30.0
+    synchronous: Literal["full", "normal"] = "full"
+    foreign_keys: bool = True
+    read_only: bool = False
+    pragmas: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
+
+
+def check_config(config: DatabaseConfig) -> Result[DatabaseConfig]:
+    """Return the options, or DB_INVALID_CONFIG [CONFIGURATION] naming every one that is wrong.
+
+    >>> check_config(DatabaseConfig(readers=0)).error.message
+    'readers must be a whole number of at least 2'
+    """
+    wrong: list[str] = []
+    if type(config.readers) is not int or config.readers < 2:
+        wrong.append("readers must be a whole number of at least 2")
+    wrong += [
+        f"{name} must be a number of seconds, 0 or more"
+        for name in ("busy_timeout", "pool_timeout")
+        if not _is_duration(getattr(config, name))
+    ]
+    if config.statement_timeout is not None and not (
+        _is_duration(config.statement_timeout) and config.statement_timeout > 0
+    ):
+        wrong.append("statement_timeout must be a number of seconds above 0, or None")
+    if config.synchronous not in SYNCHRONOUS:
+        wrong.append(f"synchronous must be one of {', '.join(SYNCHRONOUS)}")
+    for name, value in config.pragmas.items():
+        if check_name(name) is not None:
+            wrong.append(f"pragmas: {name!r} is not a name")
+        if not (type(value) is int or (isinstance(value, str) and check_name(value) is None)):
+            wrong.append(f"pragmas: the value of {name!r} must be an int or a word")
+    if wrong:
+        return Failure(QiError.configuration("DB_INVALID_CONFIG", "; ".join(wrong)))
+    return Success(config)
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")

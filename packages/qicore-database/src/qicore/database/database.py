@@ -1,0 +1,193 @@
+"""The database itself: where it is opened, and what only the whole of it can do."""
+
+import asyncio
+import os
+import sys
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from qicore.base import Failure, QiError, Result, Success
+from qicore.database.config import DatabaseConfig, check_config
+from qicore.database.engine import Engine, PoolStatus
+from qicore.database.errors import bad_query, closed, connect_failed
+from qicore.database.migrations import Migration, read_migrations
+from qicore.database.operations import Operations
+from qicore.database.transaction import Transaction, TransactionBlock, end_with_task, run_transaction
+
+if TYPE_CHECKING:
+    import aiosqlite
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+
+class Database(Operations):
+    """An open database: rows in, rows out, every answer a Result.
+
+    A statement outside a transaction is committed when its Success is there, and together with others that
+    wait: many tasks share one commit, and still each fails alone. Reads see what was committed before they
+    start. Close it, or use `async with`.
+
+    >>> async def main() -> Result[list[dict[str, object]]]:
+    ...     async with (await Database.connect(":memory:")).unwrap() as db:
+    ...         await db.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+    ...         await db.create("users", {"name": "Ann"})
+    ...         return await db.read("users", {"name": ["Ann", "Bob"]})
+    >>> asyncio.run(main())
+    Success([{'id': 1, 'name': 'Ann'}])
+    """
+
+    __slots__ = ("__weakref__", "_closed", "_engine")
+
+    def __init__(self, engine: Engine) -> None:
+        """Wrap an engine that is open. Use `connect`."""
+        self._engine = engine
+        self._runner = engine
+        self._closed = False
+
+    @classmethod
+    async def connect(
+        cls,
+        target: str | os.PathLike[str],
+        config: DatabaseConfig | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> "Result[Database]":
+        """Open a database: a path, `:memory:`, or a URL such as `sqlite:///data.db`.
+
+        `clock` gives the seconds by which the timeouts of the options are measured. Fails with
+        DB_CONNECT_FAILED (no such directory, no database, unreadable), DB_BUSY (locked while it was opened),
+        DB_INVALID_CONFIG.
+        """
+        options = check_config(config or DatabaseConfig())
+        if options.error is not None:
+            return Failure(options.error)
+        try:
+            where = os.fspath(target)
+        except TypeError:
+            where = None
+        if not isinstance(where, str):
+            return Failure(
+                connect_failed(f"a database is at a path or a URL, not at a {type(target).__name__}")
+            )
+        scheme, separator, _ = where.partition("://")
+        if separator and scheme != "sqlite":
+            return Failure(connect_failed(f"there is no engine for {scheme[:20]!r} URLs, only for sqlite"))
+        from qicore.database.sqlite.engine import SqliteEngine
+
+        return (await SqliteEngine.open(where, options.unwrap(), clock)).map(cls)
+
+    @property
+    def raw(self) -> "aiosqlite.Connection":
+        """A new aiosqlite connection to this database, not yet opened: `async with db.raw as connection`."""
+        raw: aiosqlite.Connection = self._engine.raw
+        return raw
+
+    def _refusal(self) -> QiError | None:
+        if self._closed:
+            return closed()
+        if not self._engine.here:
+            return bad_query("the database was opened in another event loop")
+        return None
+
+    async def begin(self) -> Result[Transaction]:
+        """Begin a transaction; it waits for the transactions before it. DB_BUSY, DB_POOL_EXHAUSTED in time.
+
+        End it with `commit()` or `rollback()`. In the task that holds a transaction, a second one, or a
+        statement of the database that writes, would wait for itself: it is DB_BAD_QUERY instead.
+        """
+        refusal = self._refusal()
+        if refusal is not None:
+            return Failure(refusal)
+        begun = await self._engine.begin()
+        if begun.error is not None:
+            return Failure(begun.error)
+        transaction = Transaction(begun.unwrap())
+        end_with_task(transaction, asyncio.current_task())
+        return Success(transaction)
+
+    @overload
+    def transaction(self, /) -> TransactionBlock: ...
+    @overload
+    def transaction(
+        self, fn: Callable[[Transaction], Result[T] | Awaitable[Result[T]]], /
+    ) -> Awaitable[Result[T]]: ...
+    def transaction(self, fn: Callable[..., Any] | None = None, /) -> Any:
+        """Run `fn(transaction)`: commit when it returns a Success, roll back on a Failure or an exception.
+
+        Returns what `fn` returns, or the Failure of the begin or the commit; a QiError raised in `fn` by
+        `unwrap` is returned as its Failure. Without `fn`, a block: `async with db.transaction() as tx`, which
+        commits at its end and rolls back on an exception. A block has no Result to give, so a begin or commit
+        that fails raises its QiError, as `unwrap` would.
+        """
+        return TransactionBlock(self.begin) if fn is None else run_transaction(self.begin, fn)
+
+    async def migrate(self, directory: str | os.PathLike[str], /) -> Result[list[Migration]]:
+        """Apply the migrations of a directory that are still to apply, in order, and return them.
+
+        Files are named `0001_users.sql`. All are applied or none, and by one process at a time: others wait.
+        Fails with DB_MIGRATION_MISMATCH when an applied file was changed or is missing, or a new one is out
+        of order; and as its statements do, with file and line in the context.
+        """
+        refusal = self._refusal()
+        if refusal is not None:
+            return Failure(refusal)
+        migrations = await asyncio.to_thread(read_migrations, Path(directory))
+        if migrations.error is not None:
+            return Failure(migrations.error)
+        return await self._engine.migrate(migrations.unwrap())
+
+    async def backup(self, path: str | os.PathLike[str], /) -> Result[None]:
+        """Copy the database as it is now into a file, which appears when it is whole. Others go on."""
+        refusal = self._refusal()
+        if refusal is not None:
+            return Failure(refusal)
+        return await self._engine.backup(os.fspath(path))
+
+    async def pool(
+        self, *, readers: int | None = None, pool_timeout: float | None = None
+    ) -> Result[PoolStatus]:
+        """Return what the connections are doing, after changing the limits that are given.
+
+        `readers` and `timeout` are the `readers` and `pool_timeout` of the options. DB_INVALID_CONFIG when
+        wrong.
+        """
+        refusal = self._refusal()
+        if refusal is not None:
+            return Failure(refusal)
+        wanted = DatabaseConfig(
+            readers=2 if readers is None else readers,
+            pool_timeout=0.0 if pool_timeout is None else pool_timeout,
+        )
+        options = check_config(wanted)
+        if options.error is not None:
+            return Failure(options.error)
+        return await self._engine.pool(readers, pool_timeout)
+
+    async def health(self) -> Result[PoolStatus]:
+        """Ask the database for one row, and return what the connections are doing if it answers."""
+        answered = await self.query("SELECT 1")
+        return Failure(answered.error) if answered.error is not None else await self.pool()
+
+    async def close(self) -> Result[None]:
+        """Finish accepted writes, interrupt reads, roll back open transactions, close. Idempotent."""
+        self._closed = True
+        return await self._engine.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        if not self._closed and not sys.is_finalizing():
+            self._engine.abandon()
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=1)

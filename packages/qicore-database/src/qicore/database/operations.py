@@ -1,0 +1,351 @@
+"""What a database and a transaction both do: the operations on tables and on statements."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final, TypeVar, cast, overload
+
+from qicore.base import Failure, QiError, Result, Success
+from qicore.database import statements
+from qicore.database.engine import Cursor, Outcome, Runner
+from qicore.database.errors import bad_query, row_not_found, translate
+from qicore.database.rows import DICTS, Row, Shape, columns_of, shape_of
+from qicore.database.statements import EveryRow, Where
+from qicore.database.stream import RowStream
+from qicore.database.values import Params, adapt, adapt_params
+
+__all__ = ["Operations"]
+
+T = TypeVar("T")
+Order = str | Sequence[str] | None
+
+# Rows built between two turns of the event loop: about a millisecond of work.
+_BUILD: Final = 500
+_BULK: Final = 5000
+
+
+class Operations(ABC):
+    """The operations that `Database` and `Transaction` share.
+
+    `into` says what a row becomes: a dict when it is left out, or `tuple`, a dataclass, a pydantic model, or
+    for a query of one column the type of its values (`into=int`). Any operation can fail with DB_BAD_QUERY
+    (the statement, a name or a value can't be used, or a row does not fit `into`), DB_BUSY, DB_TIMEOUT,
+    DB_POOL_EXHAUSTED and DB_CONNECT_FAILED; one that writes also with DB_CONSTRAINT.
+    """
+
+    __slots__ = ("_runner",)
+
+    _runner: Runner
+
+    @abstractmethod
+    def _refusal(self) -> QiError | None:
+        """Return why nothing can be done now, or None."""
+
+    @overload
+    async def query(self, sql: str, params: Params = (), /) -> Result[list[Row]]: ...
+    @overload
+    async def query(
+        self, sql: str, params: Params = (), /, *, into: type[tuple[Any, ...]]
+    ) -> Result[list[tuple[Any, ...]]]: ...
+    @overload
+    async def query(self, sql: str, params: Params = (), /, *, into: type[T]) -> Result[list[T]]: ...
+    async def query(self, sql: str, params: Params = (), /, *, into: type = dict) -> Result[list[Any]]:
+        """Run a statement and return its rows. `params` fill `?` from a sequence, `:name` from a mapping."""
+        refusal = self._refusal()
+        if refusal is not None:
+            return Failure(refusal)
+        if params:
+            try:
+                params = adapt_params(params)
+            except QiError as error:
+                return Failure(error)
+        if into is dict:
+            return await self._runner.fetch(sql, params, DICTS)
+        shape = shape_of(into)
+        fetched = await self._runner.fetch(sql, params, shape)
+        if shape.build is None or fetched.is_failure:
+            return fetched
+        return await _built(shape, fetched.unwrap())
+
+    @overload
+    async def query_one(self, sql: str, params: Params = (), /) -> Result[Row]: ...
+    @overload
+    async def query_one(
+        self, sql: str, params: Params = (), /, *, into: type[tuple[Any, ...]]
+    ) -> Result[tuple[Any, ...]]: ...
+    @overload
+    async def query_one(self, sql: str, params: Params = (), /, *, into: type[T]) -> Result[T]: ...
+    async def query_one(self, sql: str, params: Params = (), /, *, into: type = dict) -> Result[Any]:
+        """Run a statement that gives exactly one row; DB_ROW_NOT_FOUND for none, DB_BAD_QUERY for several."""
+        return _only(await self.query(sql, params, into=into), "the query gives no row")
+
+    async def execute(self, sql: str, params: Params = (), /) -> Result[Outcome]:
+        """Run a statement for what it does: `Outcome(count, row_id)`."""
+        refusal = self._refusal()
+        if refusal is not None:
+            return Failure(refusal)
+        if params:
+            try:
+                params = adapt_params(params)
+            except QiError as error:
+                return Failure(error)
+        return await self._runner.execute(sql, params)
+
+    async def execute_many(self, sql: str, rows: Iterable[Params], /) -> Result[int]:
+        """Run a statement once for each row of parameters, all or nothing; return how many rows changed."""
+        refusal = self._refusal()
+        if refusal is not None:
+            return Failure(refusal)
+        try:
+            adapted = [adapt_params(row) for row in rows]
+        except Exception as exception:  # noqa: BLE001 - whatever the caller's iterable raises is answered
+            return Failure(translate(exception))
+        return await self._runner.execute_many(sql, adapted)
+
+    @overload
+    async def create(self, table: str, row: object, /) -> Result[Row]: ...
+    @overload
+    async def create(self, table: str, row: object, /, *, into: type[T]) -> Result[T]: ...
+    async def create(self, table: str, row: object, /, *, into: type = dict) -> Result[Any]:
+        """Insert a row, a mapping, a dataclass or a pydantic model; return it with its id and its defaults.
+
+        SQLite's RETURNING gives each value as it was passed: an int in a REAL column is still an int here.
+        """
+        try:
+            columns = columns_of(row)
+            sql = statements.insert(table, list(columns), returning=True)
+            params = [adapt(value) for value in columns.values()]
+        except QiError as error:
+            return Failure(error)
+        return _only(await self.query(sql, params, into=into), "no row was inserted")
+
+    @overload
+    async def read(
+        self,
+        table: str,
+        where: Where | None = None,
+        /,
+        *,
+        columns: Sequence[str] | None = None,
+        order_by: Order = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Result[list[Row]]: ...
+    @overload
+    async def read(
+        self,
+        table: str,
+        where: Where | None = None,
+        /,
+        *,
+        into: type[T],
+        columns: Sequence[str] | None = None,
+        order_by: Order = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Result[list[T]]: ...
+    async def read(
+        self,
+        table: str,
+        where: Where | None = None,
+        /,
+        *,
+        into: type = dict,
+        columns: Sequence[str] | None = None,
+        order_by: Order = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Result[list[Any]]:
+        """Return the rows where every named column equals its value.
+
+        In `where`, None means IS NULL, a list, tuple or set means IN, and `Compare` anything else. `order_by`
+        names columns, `-name` for descending.
+        """
+        try:
+            sql, params = statements.select(
+                table, where, columns=columns, order_by=order_by, limit=limit, offset=offset
+            )
+        except QiError as error:
+            return Failure(error)
+        return await self.query(sql, params, into=into)
+
+    @overload
+    async def read_one(self, table: str, where: Where, /) -> Result[Row]: ...
+    @overload
+    async def read_one(self, table: str, where: Where, /, *, into: type[T]) -> Result[T]: ...
+    async def read_one(self, table: str, where: Where, /, *, into: type = dict) -> Result[Any]:
+        """Return the one row that matches; DB_ROW_NOT_FOUND for none, DB_BAD_QUERY for several."""
+        return _only(await self.read(table, where, into=into, limit=2), f"no row of {table} matches")
+
+    async def update(
+        self, table: str, where: Where | type[EveryRow], changes: Mapping[str, Any], /
+    ) -> Result[int]:
+        """Change the rows that match and return how many there were. For all rows, pass EveryRow."""
+        try:
+            sql, params = statements.update(table, where, changes)
+        except QiError as error:
+            return Failure(error)
+        return (await self.execute(sql, params)).map(_count)
+
+    async def delete(self, table: str, where: Where | type[EveryRow], /) -> Result[int]:
+        """Delete the rows that match and return how many there were. For all rows, pass EveryRow."""
+        try:
+            sql, params = statements.delete(table, where)
+        except QiError as error:
+            return Failure(error)
+        return (await self.execute(sql, params)).map(_count)
+
+    async def bulk_insert(
+        self, table: str, rows: Iterable[object] | AsyncIterable[object], /, *, batch: int = _BULK
+    ) -> Result[int]:
+        """Insert many rows, all or nothing, and return how many. All have the columns of the first one.
+
+        Of an iterable that is longer than `batch`, only so many rows are held at a time.
+        """
+        if type(batch) is not int or batch < 1:
+            return Failure(bad_query("batch must be a whole number above 0"))
+        batches = _batches(rows, batch)
+        try:
+            first = await anext(batches, None)
+            if first is None:
+                return Success(0)
+            names = list(columns_of(first[0]))
+            sql = statements.insert(table, names, returning=False)
+            params = _bulk_params(first, names)
+            following = await anext(batches, None)
+        except Exception as exception:  # noqa: BLE001 - whatever the caller's iterable raises is answered
+            return Failure(translate(exception))
+        if following is None:
+            refusal = self._refusal()
+            return Failure(refusal) if refusal is not None else await self._runner.execute_many(sql, params)
+        return await self._insert_batches(sql, names, params, following, batches)
+
+    async def _insert_batches(
+        self,
+        sql: str,
+        names: list[str],
+        params: list[list[Any]],
+        following: list[object],
+        batches: AsyncIterator[list[object]],
+    ) -> Result[int]:
+        from qicore.database.transaction import Transaction
+
+        begun = await self.begin()
+        if begun.error is not None:
+            return Failure(begun.error)
+        inner = begun.unwrap()
+        assert isinstance(inner, Transaction)
+        count = 0
+        pending: list[object] | None = following
+        try:
+            while True:
+                done = await inner._runner.execute_many(sql, params)
+                if done.error is not None:
+                    await inner.rollback()
+                    return done
+                count += done.unwrap()
+                if pending is None:
+                    break
+                params = _bulk_params(pending, names)
+                pending = await anext(batches, None)
+        except Exception as exception:  # noqa: BLE001 - as above
+            await inner.rollback()
+            return Failure(translate(exception))
+        except BaseException:
+            await inner.rollback()
+            raise
+        return (await inner.commit()).map(lambda _: count)
+
+    @abstractmethod
+    async def begin(self) -> Result[Any]:
+        """Begin a transaction."""
+
+    @overload
+    def stream(self, sql: str, params: Params = (), /, *, batch: int = 512) -> RowStream[Row]: ...
+    @overload
+    def stream(
+        self, sql: str, params: Params = (), /, *, into: type[T], batch: int = 512
+    ) -> RowStream[T]: ...
+    def stream(
+        self, sql: str, params: Params = (), /, *, into: type = dict, batch: int = 512
+    ) -> RowStream[Any]:
+        """Return the rows of a query one after the other, each a Result; see `RowStream`.
+
+        `batch` is how many rows are fetched, and held, at a time.
+        """
+        shape = shape_of(into)
+
+        def make() -> Result[Cursor]:
+            refusal = self._refusal()
+            if refusal is None and (type(batch) is not int or batch < 1):
+                refusal = bad_query("batch must be a whole number above 0")
+            if refusal is not None:
+                return Failure(refusal)
+            try:
+                return Success(self._runner.cursor(sql, adapt_params(params), shape))
+            except QiError as error:
+                return Failure(error)
+
+        return RowStream(make, shape.build, batch)
+
+
+def _count(outcome: Outcome) -> int:
+    return outcome.changed
+
+
+def _only(rows: Result[list[T]], missing: str) -> Result[T]:
+    if rows.error is not None:
+        return Failure(rows.error)
+    found = rows.unwrap()
+    if len(found) == 1:
+        return Success(found[0])
+    if not found:
+        return Failure(row_not_found(missing))
+    return Failure(bad_query("one row is wanted, and there are several"))
+
+
+async def _built(shape: Shape, rows: list[Any]) -> Result[list[Any]]:
+    assert shape.build is not None
+    built: list[Any] = []
+    try:
+        for start in range(0, len(rows), _BUILD):
+            if start:
+                await asyncio.sleep(0)
+            built += shape.build(rows[start : start + _BUILD])
+    except Exception as exception:  # noqa: BLE001 - whatever the caller's class raises is answered
+        return Failure(translate(exception))
+    return Success(built)
+
+
+async def _batches(rows: object, size: int) -> AsyncIterator[list[object]]:
+    if isinstance(rows, AsyncIterable):
+        batch: list[object] = []
+        async for row in cast("AsyncIterable[object]", rows):
+            batch.append(row)
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+        return
+    kind: type = type(rows)
+    if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
+        raise bad_query(f"rows are an iterable of rows, not a {kind.__name__}")
+    iterator = iter(cast("Iterable[object]", rows))
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _bulk_params(rows: list[object], names: list[str]) -> list[list[Any]]:
+    found: list[list[Any]] = []
+    wanted = frozenset(names)
+    for row in rows:
+        columns = columns_of(row)
+        if not (len(columns) == len(wanted) and wanted.issuperset(columns)):
+            raise bad_query(
+                "all rows of a bulk insert need the columns of the first one",
+                differing=sorted(map(str, wanted.symmetric_difference(columns))),
+            )
+        found.append([adapt(columns[name]) for name in names])
+    return found

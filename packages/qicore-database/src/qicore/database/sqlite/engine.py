@@ -1,0 +1,293 @@
+"""The embedded engine: one writer, a pool of readers, and the promises about both."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiosqlite
+from qicore.base import Failure, QiError, Result, Success
+from qicore.database.config import DatabaseConfig
+from qicore.database.engine import Cursor, Outcome, PoolStatus, Session
+from qicore.database.errors import bad_query, closed
+from qicore.database.migrations import Migration
+from qicore.database.rows import Shape
+from qicore.database.scan import Kind, kind_of
+from qicore.database.sqlite.connection import Opener, find_place
+from qicore.database.sqlite.cursor import BufferedCursor, SqliteCursor
+from qicore.database.sqlite.hub import TICK, Hub
+from qicore.database.sqlite.jobs import Call, Execute, ExecuteMany, Fetch, Job, Stop
+from qicore.database.sqlite.lending import Lender, Readers, WriterDesk
+from qicore.database.sqlite.session import SqliteSession, refuse_control
+from qicore.database.sqlite.tasks import apply_migrations, check_target, copy_database
+from qicore.database.sqlite.workers import Worker
+from qicore.database.values import Params
+
+__all__ = ["SqliteEngine"]
+
+
+class SqliteEngine:
+    """An open SQLite database. In memory there are no readers: its one connection does everything."""
+
+    def __init__(self, opener: Opener, clock: Callable[[], float]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.hub = Hub(self.loop, opener.config, clock)
+        self.opener = opener
+        self.desk = WriterDesk(self.hub, opener)
+        in_memory = opener.place.path is None
+        self.readers = None if in_memory else Readers(self.hub, opener, opener.config.readers)
+        self._session: SqliteSession | None = None
+        self._closed = False
+        self._closing: asyncio.Task[Result[None]] | None = None
+
+    @classmethod
+    async def open(
+        cls, target: str, config: DatabaseConfig, clock: Callable[[], float]
+    ) -> "Result[SqliteEngine]":
+        """Open a database: its writer now, its readers when they are needed."""
+        place = find_place(target, config)
+        if place.error is not None:
+            return Failure(place.error)
+        engine = cls(Opener(place.unwrap(), config), clock)
+        job = Call(engine.loop.create_future(), None, _nothing)
+        job.alone = True
+        try:
+            opened = await engine._submit(job)
+        except asyncio.CancelledError:
+            engine.abandon()
+            raise
+        if opened.error is not None:
+            await engine.close()
+            return Failure(opened.error)
+        return Success(engine)
+
+    @property
+    def here(self) -> bool:
+        """Whether the caller runs in this engine's event loop."""
+        return asyncio.get_running_loop() is self.loop
+
+    @property
+    def raw(self) -> aiosqlite.Connection:
+        """A new aiosqlite connection to the same database, not yet opened."""
+        return aiosqlite.connect(self.opener.place.uri, uri=True, isolation_level=None)
+
+    async def fetch(self, sql: str, params: Params, shape: Shape) -> Result[list[Any]]:
+        """Run a statement: one that reads on a reader, any other on the writer."""
+        kind = kind_of(sql)
+        readers = self.readers
+        if readers is not None and (kind is Kind.READ or kind is Kind.WITH):
+            if self._closed:
+                return Failure(closed())
+            future: asyncio.Future[Result[list[Any]]] = self.loop.create_future()
+            job = Fetch(future, None, sql, params, shape)
+            readers.submit(job)
+            try:
+                result = await future
+            except asyncio.CancelledError:
+                self.hub.stop(job, "cancelled")
+                raise
+            if kind is Kind.READ or result.error is None or not _needs_writer(result, self.opener.config):
+                return result
+        if kind is Kind.CONTROL:
+            return Failure(refuse_control())
+        job = Fetch(self.loop.create_future(), None, sql, params, shape)
+        job.reads = kind is Kind.READ
+        job.alone = kind is Kind.ALONE
+        job.guarded = not (job.reads or job.alone)
+        return await self._submit(job)
+
+    async def execute(self, sql: str, params: Params) -> Result[Outcome]:
+        """Run a statement on the writer; it is committed when this returns."""
+        if self._closed:
+            return Failure(closed())
+        kind = kind_of(sql)
+        if kind is Kind.CONTROL:
+            return Failure(refuse_control())
+        desk = self.desk
+        if desk.owner is not None and desk.held_by_caller:
+            return Failure(_deadlock())
+        future: asyncio.Future[Result[Outcome]] = self.loop.create_future()
+        job = Execute(future, None, sql, params)
+        if kind is Kind.ALONE:
+            job.alone = True
+        desk.submit(job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.hub.stop(job, "cancelled")
+            raise
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
+        """Run a statement for many rows and commit, all or nothing."""
+        if kind_of(sql) is Kind.CONTROL:
+            return Failure(refuse_control())
+        return await self._submit(ExecuteMany(self.loop.create_future(), None, sql, rows))
+
+    async def _submit(self, job: Job) -> Result[Any]:
+        if self._closed:
+            return Failure(closed())
+        if self.desk.owner is not None and self.desk.held_by_caller:
+            return Failure(_deadlock())
+        self.desk.submit(job)
+        return await self._answer(job)
+
+    async def _answer(self, job: Job) -> Result[Any]:
+        assert job.future is not None
+        try:
+            result: Result[Any] = await job.future
+        except asyncio.CancelledError:
+            self.hub.stop(job, "cancelled")
+            raise
+        return result
+
+    def cursor(self, sql: str, params: Params, shape: Shape) -> Cursor:
+        """Return the rows of a statement that reads."""
+        if self.readers is None:
+            return BufferedCursor(lambda: self.fetch(sql, params, shape))
+        return SqliteCursor(self.hub, sql, params, shape, lender=self.readers)
+
+    async def begin(self) -> Result[Session]:
+        """Begin a transaction, when the writer is free."""
+        if self.desk.held_by_caller:
+            return Failure(_deadlock())
+        lent = await self.desk.lend()
+        if lent.error is not None:
+            return Failure(lent.error)
+        session = SqliteSession(self.hub, self.desk)
+        self._session = session
+        begun = await session.begin()
+        if begun.error is not None:
+            return Failure(begun.error)
+        return Success(session)
+
+    async def migrate(self, migrations: Sequence[Migration]) -> Result[list[Migration]]:
+        """Apply what is pending, on the writer alone."""
+        patiently = self.desk.worker.patiently
+        return await self._alone(
+            self.desk, lambda _: lambda connection: apply_migrations(connection, migrations, patiently)
+        )
+
+    async def backup(self, path: str) -> Result[None]:
+        """Copy the database into a file."""
+        checked = check_target(path, self.opener.place.path)
+        if checked.error is not None:
+            return Failure(checked.error)
+        target = checked.unwrap()
+        lender: Lender = self.desk if self.readers is None else self.readers
+        patiently = self.desk.worker.patiently
+        return await self._alone(
+            lender,
+            lambda job: (
+                lambda connection: copy_database(connection, target, patiently, lambda: bool(job.stop))
+            ),
+        )
+
+    async def _alone(
+        self, lender: Lender, make: Callable[[Job], Callable[[sqlite3.Connection], Any]]
+    ) -> Result[Any]:
+        """Run a function on a connection that is lent for it alone."""
+        if self._closed:
+            return Failure(closed())
+        if lender is self.desk and self.desk.held_by_caller:
+            return Failure(_deadlock())
+        lent = await lender.lend()
+        if lent.error is not None:
+            return Failure(lent.error)
+        worker = lent.unwrap()
+        job = Call(self.loop.create_future(), None, _nothing)
+        job.fn = make(job)
+        worker.submit(job)
+        try:
+            return await self._answer(job)
+        finally:
+            lender.give_back(worker)
+
+    async def pool(self, readers: int | None, pool_timeout: float | None) -> Result[PoolStatus]:
+        """Change the limits, and return what the connections are doing."""
+        if self._closed:
+            return Failure(closed())
+        if pool_timeout is not None:
+            self.hub.pool_timeout = pool_timeout
+        pool = self.readers
+        if readers is not None and pool is not None:
+            pool.resize(readers)
+        desk = self.desk
+        return Success(
+            PoolStatus(
+                readers=0 if pool is None else pool.size,
+                open=0 if pool is None else len(pool.workers),
+                lent=0 if pool is None else sum(worker.lent for worker in pool.workers),
+                waiting_reads=0 if pool is None else len(pool.shared) + len(pool.waiters),
+                waiting_writes=len(desk.shared) + len(desk.waiters),
+                in_transaction=desk.owner is not None,
+                served=self.hub.served,
+                commits=desk.worker.commits,
+            )
+        )
+
+    async def close(self) -> Result[None]:
+        """Close, once; whoever asks again gets the same answer."""
+        if self._closing is None:
+            if not self.here:
+                self.abandon()
+                return Success(None)
+            self._closed = True
+            self._closing = self.loop.create_task(self._shut_down())
+        elif not self.here:
+            return Success(None)
+        return await asyncio.shield(self._closing)
+
+    async def _shut_down(self) -> Result[None]:
+        hub = self.hub
+        results: list[Result[None]] = []
+        if self.readers is not None:
+            self.readers.refuse()
+            while self.readers.shared:
+                hub.done.append((self.readers.shared.popleft(), Failure(closed())))
+            hub.deliver()
+            for worker in list(self.readers.workers):
+                closing = await self._retire(worker)
+                results.append(closing)
+        self.desk.refuse()
+        if self._session is not None:
+            self._session.abandon()
+        # Behind every write that was accepted.
+        future: asyncio.Future[Result[None]] = self.loop.create_future()
+        stop = Stop(future)
+        stop.alone = True
+        self.desk.submit(stop)
+        results.append(await future)
+        hub.cancel_timer()
+        return next((result for result in results if result.is_failure), Success(None))
+
+    async def _retire(self, worker: Worker) -> Result[None]:
+        future: asyncio.Future[Result[None]] = self.loop.create_future()
+        worker.submit(Stop(future))
+        while not future.done():
+            if worker.current is not None:
+                self.hub.stop(worker.current, "closed")
+            await asyncio.wait((future,), timeout=TICK)
+        return future.result()
+
+    def abandon(self) -> None:
+        """Let every connection close on its own."""
+        self._closed = True
+        self.hub.halted.set()
+        for worker in list(self.hub.workers):
+            worker.own.append(Stop(None))
+            worker.ring()
+
+
+def _needs_writer(result: Result[Any], config: DatabaseConfig) -> bool:
+    error = result.error
+    return error is not None and error.context.get("sqlite") == "SQLITE_READONLY" and not config.read_only
+
+
+def _deadlock() -> QiError:
+    return bad_query(
+        "this task holds a transaction and would wait for itself: use the transaction's own operations"
+    )
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Open the connection, and no more."""

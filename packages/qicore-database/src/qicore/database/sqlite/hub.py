@@ -1,0 +1,150 @@
+"""The event loop's side: it gives out answers, keeps time, and interrupts what must stop."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from qicore.base import Failure, QiError, Result
+from qicore.database.config import DatabaseConfig
+from qicore.database.errors import closed, pool_exhausted, timed_out
+from qicore.database.sqlite.jobs import Job, Stopped
+
+if TYPE_CHECKING:
+    from qicore.database.sqlite.workers import Worker
+
+__all__ = ["TICK", "Hub"]
+
+# How often a busy database looks after itself, in seconds: the longest that a short read waits behind a long
+# one before another connection takes over. An idle database has no timer.
+TICK: Final = 0.005
+_logger = logging.getLogger("qicore.database")
+
+
+class Hub:
+    """What all connections of one database share.
+
+    Threads put answers into `done`; the loop takes them out, woken by a thread (`wake`) or by the tick.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, config: DatabaseConfig, clock: Callable[[], float]
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.busy_timeout = config.busy_timeout
+        self.pool_timeout = config.pool_timeout
+        self.statement_timeout = config.statement_timeout
+        self.done: deque[tuple[Job, Result[Any]]] = deque()
+        self.halted = threading.Event()
+        self.workers: list[Worker] = []
+        self.on_tick: list[Callable[[float], bool]] = []
+        self.served = 0
+        self._outstanding = 0
+        self._stopping: set[Job] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def count(self, job: Job) -> None:
+        """Take note of a job that was handed to a thread."""
+        job.since = self.clock()
+        self._outstanding += 1
+        if self._timer is None:
+            self._timer = self.loop.call_later(TICK, self._tick)
+
+    def keep_time(self) -> None:
+        """Start the tick, for something that waits without a job."""
+        if self._timer is None:
+            self._timer = self.loop.call_later(TICK, self._tick)
+
+    def wake(self) -> None:
+        """Have the loop give out what is done. The one operation here that threads call."""
+        try:
+            self.loop.call_soon_threadsafe(self.deliver)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more.
+            self.done.clear()
+
+    def deliver(self) -> None:
+        """Give out the answers."""
+        done = self.done
+        while done:
+            job, result = done.popleft()
+            self._outstanding -= 1
+            self.served += 1
+            if self._stopping:
+                self._stopping.discard(job)
+            future = job.future
+            if future is not None and not future.done():
+                future.set_result(result)
+
+    def answer(self, job: Job, error: QiError) -> None:
+        """Answer a job that no thread has begun: its thread will pass over it."""
+        future = job.future
+        if future is not None and not future.done():
+            future.set_result(Failure(error))
+
+    def stop(self, job: Job, why: Stopped) -> None:
+        """Stop a job: one that waits is passed over, one that runs is interrupted, however often it takes."""
+        if job.control or job.stop:
+            return
+        job.stop = why
+        self._stopping.add(job)
+        self._interrupt(job)
+
+    def _interrupt(self, job: Job) -> None:
+        for worker in self.workers:
+            worker.interrupt(job)
+
+    def expire(self, waiting: deque[Job], now: float, what: str) -> None:
+        """Answer the jobs of a queue that have waited too long."""
+        limit = now - self.pool_timeout
+        try:
+            if waiting[0].since > limit:
+                return
+        except IndexError:
+            return
+        for job in list(waiting):
+            if job.since <= limit and not job.stop:
+                job.stop = "timeout"
+                self.answer(job, pool_exhausted(self.pool_timeout, what))
+
+    def _tick(self) -> None:
+        self._timer = None
+        try:
+            self.deliver()
+            now = self.clock()
+            for job in tuple(self._stopping):
+                # An interrupt that comes a moment before its statement is lost, so it is repeated.
+                self._interrupt(job)
+            self._limit_statements(now)
+            waiting = [look(now) for look in self.on_tick]
+        except Exception:
+            _logger.exception("the database can't look after its connections")
+            waiting = [True]
+        if (self._outstanding or any(waiting)) and self._timer is None:
+            self._timer = self.loop.call_later(TICK, self._tick)
+
+    def _limit_statements(self, now: float) -> None:
+        if self.statement_timeout is None:
+            return
+        for worker in self.workers:
+            job = worker.current
+            if job is None or job is not worker.seen:
+                worker.seen = job
+                worker.seen_at = now
+            elif job.limited and not job.stop and now - worker.seen_at > self.statement_timeout:
+                self.stop(job, "timeout")
+
+    def reason(self, job: Job) -> QiError | None:
+        """Return why a job was interrupted, if it was by us."""
+        if job.stop == "timeout":
+            return timed_out(self.statement_timeout or 0.0, job.sql)
+        return closed() if job.stop == "closed" else None
+
+    def cancel_timer(self) -> None:
+        """Stop keeping time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

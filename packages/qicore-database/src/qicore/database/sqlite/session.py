@@ -1,0 +1,162 @@
+"""One transaction on the writer, held by one session from BEGIN to COMMIT or ROLLBACK."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qicore.base import Failure, QiError, Result
+from qicore.database.engine import Outcome
+from qicore.database.errors import bad_query
+from qicore.database.rows import Shape
+from qicore.database.scan import Kind, kind_of
+from qicore.database.sqlite.cursor import SqliteCursor
+from qicore.database.sqlite.hub import Hub
+from qicore.database.sqlite.jobs import Begin, Call, Execute, ExecuteMany, Fetch, Job, TransactionState
+from qicore.database.sqlite.lending import WriterDesk
+from qicore.database.values import Params
+
+__all__ = ["SqliteSession", "refuse_control"]
+
+
+class SqliteSession:
+    """A transaction. Its jobs go to the writer's own queue, which nobody else fills while it is lent."""
+
+    def __init__(self, hub: Hub, desk: WriterDesk) -> None:
+        self._hub = hub
+        self._desk = desk
+        self._state = TransactionState()
+        self._task = asyncio.current_task()
+        self._over = False
+        desk.owner = self._task
+
+    @property
+    def owned_here(self) -> bool:
+        """Whether the current task began this transaction."""
+        return self._task is asyncio.current_task()
+
+    async def begin(self) -> Result[None]:
+        """Begin, and so hold the lock for writing from the start: no read can turn out stale later."""
+        result = await self._do(Begin(self._future(), self._state, _statement("BEGIN IMMEDIATE")))
+        if result.is_failure:
+            self._leave()
+        return result
+
+    async def fetch(self, sql: str, params: Params, shape: Shape) -> Result[list[Any]]:
+        """Run a statement in this transaction and return its rows."""
+        kind = kind_of(sql)
+        if kind is Kind.CONTROL:
+            return Failure(refuse_control())
+        job = Fetch(self._future(), self._state, sql, params, shape)
+        job.guarded = kind in (Kind.INSERT, Kind.WRITE, Kind.WITH)
+        return await self._do(job)
+
+    async def execute(self, sql: str, params: Params) -> Result[Outcome]:
+        """Run a statement in this transaction."""
+        if kind_of(sql) is Kind.CONTROL:
+            return Failure(refuse_control())
+        return await self._do(Execute(self._future(), self._state, sql, params))
+
+    async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
+        """Run a statement for many rows in this transaction, all or nothing."""
+        if kind_of(sql) is Kind.CONTROL:
+            return Failure(refuse_control())
+        return await self._do(ExecuteMany(self._future(), self._state, sql, rows))
+
+    def cursor(self, sql: str, params: Params, shape: Shape) -> SqliteCursor:
+        """Return the rows of a statement of this transaction."""
+        return SqliteCursor(self._hub, sql, params, shape, worker=self._desk.worker, state=self._state)
+
+    async def savepoint(self, name: str) -> Result[None]:
+        """Mark a point to come back to."""
+        return await self._do(Call(self._future(), self._state, _statement(f"SAVEPOINT {name}")))
+
+    async def release(self, name: str) -> Result[None]:
+        """Forget the mark and keep what was done since."""
+        return await self._do(Call(self._future(), self._state, _statement(f"RELEASE {name}")))
+
+    async def restore(self, name: str) -> Result[None]:
+        """Undo what was done since the mark, and forget it."""
+        job = Call(self._future(), self._state, _statement(f"ROLLBACK TO {name}", f"RELEASE {name}"))
+        job.control = True
+        return await self._do(job)
+
+    async def commit(self) -> Result[None]:
+        """Commit; if that fails, roll back."""
+        return await self._end(self._commit)
+
+    async def rollback(self) -> Result[None]:
+        """Roll back."""
+        return await self._end(_rollback)
+
+    def abandon(self) -> None:
+        """Roll back without waiting."""
+        if not self._over:
+            self._submit_end(None, _rollback)
+
+    async def _end(self, fn: Callable[[sqlite3.Connection], None]) -> Result[None]:
+        if self._over:
+            return Failure(bad_query("the transaction is over"))
+        future = self._future()
+        self._submit_end(future, fn)
+        return await future
+
+    def _submit_end(
+        self, future: "asyncio.Future[Result[None]] | None", fn: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        job = Call(future, self._state, fn)
+        job.control = True
+        self._desk.worker.submit(job)
+        # The next holder's first job comes behind this one, so there is nothing to wait for.
+        self._leave()
+
+    def _leave(self) -> None:
+        self._over = True
+        self._desk.give_back(self._desk.worker)
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        lost = self._state.lost
+        if lost is not None:
+            raise lost
+        if not connection.in_transaction:
+            raise bad_query("the transaction is over")
+        try:
+            self._desk.worker.patiently(lambda: connection.execute("COMMIT"))
+        except BaseException:
+            _rollback(connection)
+            raise
+
+    def _future(self) -> "asyncio.Future[Result[Any]]":
+        return self._hub.loop.create_future()
+
+    async def _do(self, job: Job) -> Result[Any]:
+        if self._over:
+            return Failure(bad_query("the transaction is over"))
+        self._desk.worker.submit(job)
+        assert job.future is not None
+        try:
+            result: Result[Any] = await job.future
+        except asyncio.CancelledError:
+            self._hub.stop(job, "cancelled")
+            if job.begins:
+                self.abandon()
+            raise
+        return result
+
+
+def refuse_control() -> QiError:
+    """Return the error for a statement that would end somebody's transaction."""
+    return bad_query("transactions begin and end by begin(), commit() and rollback(), not by a statement")
+
+
+def _statement(*statements: str) -> Callable[[sqlite3.Connection], None]:
+    def run(connection: sqlite3.Connection) -> None:
+        for statement in statements:
+            connection.execute(statement)
+
+    return run
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")

@@ -1,0 +1,320 @@
+"""The threads: each owns one connection, and serves all that waits for it before it wakes the loop.
+
+Waking a thread, and waking the loop again, costs ten times as much as a short statement. So a thread that
+wakes takes every job that waits and answers them with one wake-up, and the writer commits them together too.
+"""
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Final
+
+from qicore.base import Failure, Result, Success
+from qicore.database.errors import bad_query, closed, translate
+from qicore.database.sqlite.connection import Opener
+from qicore.database.sqlite.hub import Hub
+from qicore.database.sqlite.jobs import Job, Stop
+
+__all__ = ["Reader", "Worker", "Writer"]
+
+# A commit for this many statements costs nothing noticeable per statement, and the first of them still waits
+# only milliseconds for the last.
+_GROUP: Final = 512
+_FLUSH: Final = 128
+_FIRST_PAUSE: Final = 0.0005
+_LONGEST_PAUSE: Final = 0.05
+
+
+class Worker(threading.Thread):
+    """A connection and its thread.
+
+    Attributes:
+        own: jobs for this connection alone, which go before the `shared` ones.
+        lent: somebody holds this connection, so it takes no shared job. Set by the loop only.
+        idle: it sleeps, or is about to: ring the bell. Set to True by the thread, to False by whoever rings.
+        current: the job that runs now.
+    """
+
+    def __init__(self, hub: Hub, opener: Opener, shared: deque[Job], *, name: str, writes: bool) -> None:
+        # A daemon: a database that was never closed must not keep the interpreter from ending.
+        super().__init__(name=name, daemon=True)
+        self.hub = hub
+        self.opener = opener
+        self.shared = shared
+        self.own: deque[Job] = deque()
+        self.lent = False
+        self.idle = True
+        self.current: Job | None = None
+        self.progress = 0
+        self.seen: Job | None = None
+        self.seen_at = 0.0
+        self.seen_progress = -1
+        self.connection: sqlite3.Connection | None = None
+        self._writes = writes
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._guard = threading.Lock()
+        self.ended = False
+
+    def ring(self) -> None:
+        """Wake the thread if it sleeps."""
+        if self.idle:
+            self.idle = False
+            self._bell.put(None)
+
+    def submit(self, job: Job) -> None:
+        """Hand over a job for this connection alone."""
+        self.hub.count(job)
+        self.own.append(job)
+        self.ring()
+
+    def interrupt(self, job: Job) -> None:
+        """Interrupt the connection if this job is what it runs; called by the loop."""
+        # Under the guard the job can't end, and so no other one be hit.
+        with self._guard:
+            if self.current is job and self.connection is not None:
+                self.connection.interrupt()
+
+    def run(self) -> None:
+        """Serve until a Stop comes."""
+        hub = self.hub
+        while not self.ended:
+            self._bell.get()
+            while True:
+                self._work()
+                if hub.done:
+                    hub.wake()
+                self.idle = True
+                if not self._has_work():
+                    break
+                self.idle = False
+
+    def _has_work(self) -> bool:
+        return not self.ended and bool(self.own or (self.shared and not self.lent))
+
+    def _work(self) -> None:
+        """Serve what waits."""
+        hub = self.hub
+        shared = self.shared
+        own = self.own
+        while not self.ended:
+            if own:
+                job = own.popleft()
+            elif self.lent or not shared:
+                return
+            else:
+                try:
+                    job = shared.popleft()
+                except IndexError:
+                    return
+            hub.done.append((job, self._serve(job)))
+            self.progress += 1
+            if self.progress % _FLUSH == 0:
+                hub.wake()
+
+    def _serve(self, job: Job) -> Result[Any]:
+        """Run one job by itself and return its answer."""
+        if job.stop and not job.control:
+            return Failure(self.hub.reason(job) or closed())
+        if type(job) is Stop:
+            return self._end()
+        state = job.state
+        if state is not None and state.lost is not None and not job.control:
+            return Failure(state.lost)
+        self.current = job
+        try:
+            connection = self.connection or self._open(job)
+            if state is not None and not job.begins and not job.control and not connection.in_transaction:
+                raise bad_query("the transaction is over")
+            return Success(self._attempt(job, connection))
+        except Exception as exception:  # noqa: BLE001 - everything is answered, the unforeseen as UNKNOWN
+            return self._failed(job, exception)
+        finally:
+            with self._guard:
+                self.current = None
+
+    def _attempt(self, job: Job, connection: sqlite3.Connection) -> Any:
+        """Run a job, patiently; undo a guarded one that fails."""
+        try:
+            return job.run(connection)
+        except sqlite3.OperationalError as exception:
+            if not _is_busy(exception) or (job.state is not None and not job.begins):
+                raise
+            return self.patiently(lambda: job.run(connection), job, exception)
+
+    def _failed(self, job: Job, exception: Exception) -> Result[Any]:
+        error = self.hub.reason(job) or translate(exception, job.sql)
+        state = job.state
+        connection = self.connection
+        if state is not None and connection is not None and not connection.in_transaction and not job.control:
+            state.lost = bad_query(
+                "the transaction was rolled back when a statement in it failed"
+            ).with_cause(error)
+        return Failure(error)
+
+    def _open(self, job: Job) -> sqlite3.Connection:
+        self.connection = self.opener.open(
+            writer=self._writes, patience=lambda step: self.patiently(step, job)
+        )
+        return self.connection
+
+    def _end(self) -> Result[None]:
+        self.ended = True
+        connection, self.connection = self.connection, None
+        if connection is None:
+            return Success(None)
+        try:
+            if connection.in_transaction:
+                connection.rollback()
+            connection.close()
+        except sqlite3.Error as exception:
+            return Failure(translate(exception))
+        return Success(None)
+
+    def patiently(
+        self, step: Callable[[], Any], job: Job | None = None, first: sqlite3.OperationalError | None = None
+    ) -> Any:
+        """Repeat a step while another connection holds a lock, for the busy timeout at most.
+
+        A statement that SQLite refuses as busy has changed nothing, so it can be repeated as it is. `first`
+        is the refusal of a try that was made already.
+        """
+        deadline: float | None = None
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                if first is not None:
+                    raise first
+                return step()
+            except sqlite3.OperationalError as exception:
+                first = None
+                if not _is_busy(exception) or (job is not None and job.stop) or self.hub.halted.is_set():
+                    raise
+                now = self.hub.clock()
+                deadline = now + self.hub.busy_timeout if deadline is None else deadline
+                if now >= deadline:
+                    raise
+            self.hub.halted.wait(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+class Reader(Worker):
+    """A connection that only reads: each statement sees what is committed at its start."""
+
+    def __init__(self, hub: Hub, opener: Opener, shared: deque[Job], number: int) -> None:
+        super().__init__(hub, opener, shared, name=f"qicore-database-reader-{number}", writes=False)
+
+
+class Writer(Worker):
+    """The one connection that writes. What waits for it together is committed together."""
+
+    def __init__(self, hub: Hub, opener: Opener, shared: deque[Job]) -> None:
+        super().__init__(hub, opener, shared, name="qicore-database-writer", writes=True)
+        self.commits = 0
+
+    def _work(self) -> None:
+        while not self.ended:
+            if self.own:
+                job = self.own.popleft()
+                if job.begins and self.shared:
+                    # Between two transactions the statements that wait get their turn.
+                    self._serve_group()
+                self.hub.done.append((job, self._serve(job)))
+                self.progress += 1
+            elif self.lent or not self.shared:
+                return
+            else:
+                self._serve_group()
+                self.hub.wake()
+
+    def _serve_group(self) -> None:
+        jobs: list[Job] = []
+        shared = self.shared
+        while shared and len(jobs) < _GROUP:
+            if shared[0].alone and jobs:
+                break
+            job = shared.popleft()
+            jobs.append(job)
+            if job.alone:
+                break
+        writes = sum(not job.reads for job in jobs)
+        if writes < 2 or self.connection is None:
+            results = [self._serve(job) for job in jobs]
+            self.commits += bool(writes)
+        else:
+            results = self._commit_together(jobs)
+        self.progress += len(jobs)
+        self.hub.done.extend(zip(jobs, results, strict=True))
+
+    def _commit_together(self, jobs: list[Job]) -> list[Result[Any]]:
+        """Run jobs in one transaction and answer them after its commit; each still fails alone.
+
+        SQLite undoes a statement that fails by itself; a job of several steps gets a savepoint. Where a
+        failure takes the whole transaction with it (ON CONFLICT ROLLBACK, an interrupt), or shows at the
+        commit only (a deferred foreign key), nothing was answered yet, so each job is run again by itself.
+        """
+        connection = self.connection
+        assert connection is not None
+        first = jobs[0]
+        self.current = first
+        try:
+            self.patiently(lambda: connection.execute("BEGIN IMMEDIATE"), first)
+        except Exception as exception:  # noqa: BLE001 - as in _serve
+            error = self.hub.reason(first)
+            # Only the first one was told to stop: the others get a turn of their own.
+            if error is not None or first.stop:
+                return [self._serve(job) for job in jobs]
+            return [Failure(translate(exception, job.sql)) for job in jobs]
+        finally:
+            with self._guard:
+                self.current = None
+        results: list[Result[Any]] = []
+        for job in jobs:
+            results.append(self._serve(job))
+            if not connection.in_transaction:
+                return [self._serve(job) for job in jobs]
+        try:
+            self.patiently(lambda: connection.execute("COMMIT"))
+        except Exception as exception:  # noqa: BLE001 - as in _serve
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if isinstance(exception, sqlite3.IntegrityError):
+                return [self._serve(job) for job in jobs]
+            return [
+                result if result.is_failure else Failure(translate(exception, job.sql))
+                for job, result in zip(jobs, results, strict=True)
+            ]
+        self.commits += 1
+        return results
+
+    def _attempt(self, job: Job, connection: sqlite3.Connection) -> Any:
+        if not job.guarded:
+            return super()._attempt(job, connection)
+        if connection.in_transaction:
+            connection.execute("SAVEPOINT qicore_step")
+            try:
+                value = job.run(connection)
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK TO qicore_step")
+                    connection.execute("RELEASE qicore_step")
+                raise
+            connection.execute("RELEASE qicore_step")
+            return value
+        return self._commit_alone(job, connection)
+
+    def _commit_alone(self, job: Job, connection: sqlite3.Connection) -> Any:
+        self.patiently(lambda: connection.execute("BEGIN IMMEDIATE"), job)
+        try:
+            value = job.run(connection)
+            self.patiently(lambda: connection.execute("COMMIT"))
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return value
+
+
+def _is_busy(exception: sqlite3.OperationalError) -> bool:
+    return getattr(exception, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
