@@ -71,6 +71,10 @@ class Runner(Protocol):
         """Run a statement and return what it did."""
         ...
 
+    async def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Result[list[Any]]:
+        """Run an INSERT of one row into a table, whose name is quoted, and return the row as it is stored."""
+        ...
+
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
         """Run a statement once for each row of parameters, all or nothing; return how many rows changed."""
         ...

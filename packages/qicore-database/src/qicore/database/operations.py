@@ -10,6 +10,7 @@ from qicore.base import Failure, QiError, Result, Success
 from qicore.database import statements
 from qicore.database.engine import Cursor, Outcome, Runner
 from qicore.database.errors import bad_query, row_not_found, translate
+from qicore.database.names import quote_table
 from qicore.database.rows import DICTS, Row, Shape, columns_of, shape_of
 from qicore.database.statements import EveryRow, Where
 from qicore.database.stream import RowStream
@@ -108,17 +109,25 @@ class Operations(ABC):
     @overload
     async def create(self, table: str, row: object, /, *, into: type[T]) -> Result[T]: ...
     async def create(self, table: str, row: object, /, *, into: type = dict) -> Result[Any]:
-        """Insert a row, a mapping, a dataclass or a pydantic model; return it with its id and its defaults.
+        """Insert a row, and return it as it is stored, with its id and its defaults.
 
-        SQLite's RETURNING gives each value as it was passed: an int in a REAL column is still an int here.
+        `row` is a mapping, a dataclass or a pydantic model.
         """
+        refusal = self._refusal()
+        if refusal is not None:
+            return Failure(refusal)
         try:
             columns = columns_of(row)
-            sql = statements.insert(table, list(columns), returning=True)
+            target, _ = quote_table(table)
+            sql = statements.insert(table, list(columns))
             params = [adapt(value) for value in columns.values()]
         except QiError as error:
             return Failure(error)
-        return _only(await self.query(sql, params, into=into), "no row was inserted")
+        shape = shape_of(into)
+        inserted = await self._runner.insert(sql, params, target, shape)
+        if shape.build is not None and inserted.is_success:
+            inserted = await _built(shape, inserted.unwrap())
+        return _only(inserted, "no row was inserted")
 
     @overload
     async def read(
@@ -211,7 +220,7 @@ class Operations(ABC):
             if first is None:
                 return Success(0)
             names = list(columns_of(first[0]))
-            sql = statements.insert(table, names, returning=False)
+            sql = statements.insert(table, names)
             params = _bulk_params(first, names)
             following = await anext(batches, None)
         except Exception as exception:  # noqa: BLE001 - whatever the caller's iterable raises is answered

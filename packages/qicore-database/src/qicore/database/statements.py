@@ -46,20 +46,18 @@ Where: TypeAlias = Mapping[str, Any]
 Statement: TypeAlias = tuple[str, list[Any]]
 
 
-def insert(table: str, columns: Sequence[str], *, returning: bool) -> str:
+def insert(table: str, columns: Sequence[str]) -> str:
     """Return an INSERT of one row with these columns, in this order.
 
-    >>> insert("users", ["name"], returning=False)
+    >>> insert("users", ["name"])
     'INSERT INTO "users" ("name") VALUES (?)'
     """
     target, _ = quote_table(table)
-    if columns:
-        names = ", ".join(map(quote, columns))
-        marks = ", ".join("?" * len(columns))
-        sql = f"INSERT INTO {target} ({names}) VALUES ({marks})"  # noqa: S608 - names are quoted
-    else:
-        sql = f"INSERT INTO {target} DEFAULT VALUES"
-    return sql + " RETURNING *" if returning else sql
+    if not columns:
+        return f"INSERT INTO {target} DEFAULT VALUES"
+    names = ", ".join(map(quote, columns))
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {target} ({names}) VALUES ({marks})"  # noqa: S608 - names are quoted
 
 
 def select(

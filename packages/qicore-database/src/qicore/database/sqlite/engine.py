@@ -16,7 +16,7 @@ from qicore.database.scan import Kind, kind_of
 from qicore.database.sqlite.connection import Opener, find_place
 from qicore.database.sqlite.cursor import BufferedCursor, SqliteCursor
 from qicore.database.sqlite.hub import TICK, Hub
-from qicore.database.sqlite.jobs import Call, Execute, ExecuteMany, Fetch, Job, Stop
+from qicore.database.sqlite.jobs import Call, Execute, ExecuteMany, Fetch, Insert, Job, Stop
 from qicore.database.sqlite.lending import Lender, Readers, WriterDesk
 from qicore.database.sqlite.session import SqliteSession, refuse_control
 from qicore.database.sqlite.tasks import apply_migrations, check_target, copy_database
@@ -116,6 +116,10 @@ class SqliteEngine:
         except asyncio.CancelledError:
             self.hub.stop(job, "cancelled")
             raise
+
+    async def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Result[list[Any]]:
+        """Insert a row, commit, and return it."""
+        return await self._submit(Insert(self.loop.create_future(), None, sql, params, shape, table))
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
         """Run a statement for many rows and commit, all or nothing."""

@@ -11,7 +11,7 @@ from qicore.database.rows import Shape
 from qicore.database.scan import Kind, kind_of
 from qicore.database.values import Params
 
-__all__ = ["Begin", "Call", "Execute", "ExecuteMany", "Fetch", "Job", "Stop", "TransactionState"]
+__all__ = ["Begin", "Call", "Execute", "ExecuteMany", "Fetch", "Insert", "Job", "Stop", "TransactionState"]
 
 Stopped: TypeAlias = Literal["", "cancelled", "timeout", "closed"]
 
@@ -85,6 +85,45 @@ class Fetch(Job):
         if not rows:
             return rows
         return self.shape.fetch([column[0] for column in cursor.description], rows)
+
+
+class Insert(Fetch):
+    """Insert one row and return it, shaped.
+
+    RETURNING alone would do, but that it gives a whole number in a REAL column as an int, and not what a
+    trigger made of the row. So it gives the row's id, and the row is read again; where there is no id,
+    RETURNING it is.
+    """
+
+    __slots__ = ("table",)
+
+    def __init__(
+        self,
+        future: "asyncio.Future[Any]",
+        state: TransactionState | None,
+        sql: str,
+        params: Params,
+        shape: Shape,
+        table: str,
+    ) -> None:
+        super().__init__(future, state, sql, params, shape)
+        self.table = table
+        self.guarded = True
+
+    def run(self, connection: sqlite3.Connection) -> list[Any]:
+        """Insert, and read what is there now."""
+        try:
+            cursor = connection.execute(f"{self._sql} RETURNING _rowid_, *", self.params)
+        except sqlite3.OperationalError as exception:
+            if "_rowid_" not in str(exception):
+                raise
+            cursor = connection.execute(f"{self._sql} RETURNING *", self.params)
+            return self.shape.fetch([column[0] for column in cursor.description], cursor.fetchall())
+        returned = cursor.fetchall()
+        names = [column[0] for column in cursor.description][1:]
+        read = f"SELECT * FROM {self.table} WHERE _rowid_ = ?"  # noqa: S608 - the name is quoted
+        rows = connection.execute(read, returned[0][:1]).fetchall() if returned else []
+        return self.shape.fetch(names, rows or [row[1:] for row in returned])
 
 
 class Execute(Job):

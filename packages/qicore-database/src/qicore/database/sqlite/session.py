@@ -12,7 +12,16 @@ from qicore.database.rows import Shape
 from qicore.database.scan import Kind, kind_of
 from qicore.database.sqlite.cursor import SqliteCursor
 from qicore.database.sqlite.hub import Hub
-from qicore.database.sqlite.jobs import Begin, Call, Execute, ExecuteMany, Fetch, Job, TransactionState
+from qicore.database.sqlite.jobs import (
+    Begin,
+    Call,
+    Execute,
+    ExecuteMany,
+    Fetch,
+    Insert,
+    Job,
+    TransactionState,
+)
 from qicore.database.sqlite.lending import WriterDesk
 from qicore.database.values import Params
 
@@ -50,6 +59,10 @@ class SqliteSession:
         job = Fetch(self._future(), self._state, sql, params, shape)
         job.guarded = kind in (Kind.INSERT, Kind.WRITE, Kind.WITH)
         return await self._do(job)
+
+    async def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Result[list[Any]]:
+        """Insert a row in this transaction and return it."""
+        return await self._do(Insert(self._future(), self._state, sql, params, shape, table))
 
     async def execute(self, sql: str, params: Params) -> Result[Outcome]:
         """Run a statement in this transaction."""
