@@ -152,7 +152,7 @@ def with_variables(suite: Suite, log: Logger, fd: int) -> None:
     with_os_write = by_structlog([fused], OsWriteLogger(fd))
     as_documented = by_structlog(documented(), structlog.BytesLogger(binary))
     suite.compare(
-        "enabled JSON line, 5 fields and 2 variables",
+        "enabled JSON line, 5 fields and 2 variables, structlog's too",
         {
             "qicore": lambda: log.info("order placed", **FIELDS),
             "structlog fused, os.write": lambda: with_os_write.info("order placed", **FIELDS),

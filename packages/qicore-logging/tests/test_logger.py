@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -380,3 +381,18 @@ async def test_many_tasks_and_threads_write_whole_lines(log: Logger, memory: Mem
     assert len(lines) == 20 * 20 + 20
     for number in range(20):
         assert [line["step"] for line in lines if line.get("task") == number] == list(range(20))
+
+
+def test_pydantic_can_fill_the_options_from_a_configuration_section() -> None:
+    section = {"level": "warn", "format": "json", "destination": "app.log", "redact": ["iban"], "patience": 2}
+    config = pydantic.TypeAdapter(LogConfig).validate_python(section)
+    assert (config.level, config.destination, list(config.redact), config.patience) == (
+        "warn",
+        "app.log",
+        ["iban"],
+        2,
+    )
+    stream = io.StringIO()
+    assert pydantic.TypeAdapter(LogConfig).validate_python({"destination": stream}).destination is stream
+    with pytest.raises(pydantic.ValidationError):
+        pydantic.TypeAdapter(LogConfig).validate_python({"format": "xml"})

@@ -30,7 +30,7 @@ _SCALARS: Final = frozenset((int, bool, type(None)))
 _INTEGERS: Final = range(-(2**63), 2**64)  # what JSON readers, and orjson, take
 _INFINITY: Final = float("inf")
 _INFINITIES: Final = (_INFINITY, -_INFINITY)
-_SIMPLE: Final = frozenset((str, int, float, bool, type(None)))
+_EXACT: Final = frozenset((str, int, bool, type(None)))
 
 
 def rename_reserved(context: Mapping[str, object]) -> Mapping[str, object]:
@@ -70,11 +70,13 @@ class Cleaner:
 
     def is_plain(self, context: Mapping[str, object]) -> bool:
         """Return whether `fields` would change nothing: safe keys, and scalars that JSON has."""
-        return (
-            self.safe.issuperset(context)
-            and _SIMPLE.issuperset(map(type, context.values()))
-            and all(value == value and value not in _INFINITIES for value in context.values())
-        )
+        if not self.safe.issuperset(context):
+            return False
+        for value in context.values():
+            kind = type(value)
+            if kind not in _EXACT and not (kind is float and value == value and value not in _INFINITIES):
+                return False
+        return True
 
     def is_secret(self, key: str) -> bool:
         """Return whether the value of `key` must not be shown."""

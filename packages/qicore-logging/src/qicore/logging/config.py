@@ -99,7 +99,9 @@ def _is_number(value: object) -> bool:
 def _is_destination(value: object) -> bool:
     if isinstance(value, str):
         return bool(value) and "\0" not in value
-    return isinstance(value, os.PathLike | Stream)
+    # Not isinstance(value, Stream): from Python 3.12 on that overlooks what a wrapper delegates.
+    is_stream = all(callable(getattr(value, name, None)) for name in ("write", "flush"))
+    return is_stream or isinstance(value, os.PathLike)
 
 
 def _is_collection_of_names(value: object) -> bool:

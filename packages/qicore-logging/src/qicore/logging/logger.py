@@ -23,6 +23,9 @@ from structlog.typing import FilteringBoundLogger
 __all__ = ["Logger"]
 
 
+_DEBUG, _INFO, _WARN, _ERROR, _FATAL = map(int, LogLevel)  # plain ints: each child compares them
+
+
 class _Shared:
     """What a family shares besides its pipeline."""
 
@@ -173,11 +176,11 @@ class Logger:
 
     def follow_level(self, level: int) -> None:
         """Take over a level. `set_level` is what tells the whole family."""
-        self.debug_enabled = level <= LogLevel.DEBUG
-        self.info_enabled = level <= LogLevel.INFO
-        self.warn_enabled = level <= LogLevel.WARN
-        self.error_enabled = level <= LogLevel.ERROR
-        self.fatal_enabled = level <= LogLevel.FATAL
+        self.debug_enabled = level <= _DEBUG
+        self.info_enabled = level <= _INFO
+        self.warn_enabled = level <= _WARN
+        self.error_enabled = level <= _ERROR
+        self.fatal_enabled = level <= _FATAL
 
     def with_context(self, context: Mapping[str, object] | None = None, /, **more: object) -> "Logger":
         """Return a child whose lines carry these fields too; the later ones win on equal keys.

@@ -238,12 +238,9 @@ class Pipeline:
     def _with_structlog_variables(self, bound: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that are bound in any way; structlog's own variables give way to the others."""
         cleaner = self.cleaner
-        ours = {**_current().view(cleaner), **bound}
-        foreign = structlog.contextvars.get_contextvars() if _structlog_variables else None
-        if not foreign:
-            return ours
+        foreign = structlog.contextvars.get_contextvars() if _structlog_variables else {}
         plain = foreign if cleaner.is_plain(foreign) else cleaner.fields(rename_reserved(foreign))
-        return {**plain, **ours}
+        return {**plain, **_current().view(cleaner), **bound}
 
     def _make_do(self, level: str, message: object, problem: Exception) -> bytes:
         self.losses.fail(problem)
