@@ -48,7 +48,8 @@ class Losses:
 
     def _count(self, dropped: int, failures: int, what: str, problem: object) -> None:
         text = escape_text(str(problem) if isinstance(problem, str | OSError) else type(problem).__name__)
-        # A signal's handler may log while this very thread holds the lock: better miscount than deadlock.
+        # A signal's handler, or a forked child, may meet a lock that is never released: better miscount than
+        # wait for good.
         held = self._lock.acquire(timeout=0.1)
         try:
             self.stats = LogStats(
@@ -62,10 +63,6 @@ class Losses:
                 self._lock.release()
         if not told:
             _tell(f"qicore.logging: {what}: {text} (destination: {self._destination}; told once)\n")
-
-    def reset_lock(self) -> None:
-        """Forget a lock that another thread held while the process was forked."""
-        self._lock = Lock()
 
 
 def _tell(notice: str) -> None:
