@@ -286,6 +286,10 @@ class TestContextAndCause:
     def test_a_foreign_exception_behind_an_error_stays_there(self) -> None:
         error = QiError.from_exception(KeyError("k")).with_context({"a": 1})
         assert isinstance(error.__cause__, KeyError)
+        behind = error.with_cause(QiError.cache("TOP", "top").with_cause(ERROR))
+        assert behind.cause is not None
+        assert behind.cause.cause is not None
+        assert isinstance(behind.cause.cause.__cause__, KeyError)
 
 
 def codes(error: QiError | None) -> list[str]:

@@ -319,10 +319,12 @@ class QiError(Exception):
         """
         if any(link is self for link in _chain(cause)):
             raise ValueError("an error can't be its own cause")
-        if self.cause is not None:
+        if self.__cause__ is not None:
             for link in reversed(_chain(cause)):
-                below = self.cause if link.cause is None else cause
-                cause = link._replaced(link.context, below)
+                last = link.cause is None
+                cause = link._replaced(link.context, self.cause if last else cause)
+                if last and cause.__cause__ is None:
+                    _set_origin(cause, self.__cause__)  # a foreign exception, kept for the traceback
         return self._replaced(self.context, cause)
 
     def _replaced(self, context: Mapping[str, object], cause: QiError | None) -> QiError:
