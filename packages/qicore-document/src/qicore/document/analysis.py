@@ -20,7 +20,7 @@ from qicore.document.values import Group, Macro, Module, Need, Path, Scope, Valu
 
 __all__ = ["Analysis", "Variable", "find_needs", "to_variables"]
 
-_MAX_STEPS: Final = 200_000
+_MAX_STEPS: Final = 50_000  # some seconds; a large site of templates takes a few thousand
 
 
 class Variable(NamedTuple):

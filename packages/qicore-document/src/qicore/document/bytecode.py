@@ -18,6 +18,7 @@ import os
 import stat
 import sys
 import tempfile
+from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,11 @@ __all__ = ["PrivateBytecodeCache", "open_bytecode_cache"]
 
 _FORMAT = 1
 _DIGEST = 32
+
+
+@cache
+def _jinja2_version() -> str:
+    return version("jinja2")  # reads a file
 
 
 def open_bytecode_cache(directory: str | os.PathLike[str], settings: str) -> Result[PrivateBytecodeCache]:
@@ -70,7 +76,7 @@ class PrivateBytecodeCache(BytecodeCache):
 
     def __init__(self, directory: Path, settings: str) -> None:
         self.directory = directory
-        about = (_FORMAT, sys.implementation.cache_tag, sys.version, version("jinja2"), settings)
+        about = (_FORMAT, sys.implementation.cache_tag, sys.version, _jinja2_version(), settings)
         self._settings = blake2b(repr(about).encode(), digest_size=_DIGEST).digest()
 
     def get_cache_key(self, name: str, filename: str | None = None) -> str:

@@ -190,12 +190,14 @@ class _Job:
         self._keep = _keeper(self._kept)
         self._find = find
         self._left = float(limits.timeout)
+        self._name = ""
         self.sound = False
         self._refused: Exception | None = None
         self._with_references = bool(options.filters or options.tests or options.functions)
 
     def run(self, name: str, source: str, data: Mapping[str, object]) -> Iterator[str]:
         """Yield the output; `sound` says afterwards whether the worker can be used again."""
+        self._name = name
         total = 0
         error: QiError | None = None
         try:
@@ -226,7 +228,10 @@ class _Job:
             raise error
 
     def _send(self, kind: Frame, value: object) -> None:
-        payload = dump_plain(value, self._keep, _stand_ins(), with_references=self._with_references)
+        try:
+            payload = dump_plain(value, self._keep, _stand_ins(), with_references=self._with_references)
+        except Exception as error:
+            raise translate(error, Place(self._name, None)) from error
         self._timed(lambda: send(self._worker.channel, kind, payload))
 
     def _receive(self) -> tuple[Frame, bytes]:

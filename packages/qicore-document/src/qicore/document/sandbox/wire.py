@@ -94,6 +94,35 @@ def _type_of(value: object) -> Any:
     return type(value)
 
 
+def _frozen(items: list[object]) -> frozenset[object]:
+    return frozenset(items)
+
+
+_MAKERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "timedelta": lambda seconds: timedelta(seconds=seconds),
+    "Decimal": Decimal,
+    "UUID": UUID,
+    "Fraction": Fraction,
+    "bytes": bytes.fromhex,
+    "set": _frozen,
+    "dict": dict,
+    "list": list,
+    "str": str,
+    "int": int,
+    "float": float,
+    "Markup": Markup,
+    "ZoneInfo": ZoneInfo,
+}
+
+
+def _rebuild(kind: str, value: Any) -> Any:
+    """Make a value from its plain form, in the worker and, of what it sends, in the host."""
+    return cast("object", _MAKERS[kind](value))
+
+
 class _PlainPickler(pickle.Pickler):
     """Pickles plain values as they are and turns objects into Records.
 
@@ -111,17 +140,16 @@ class _PlainPickler(pickle.Pickler):
         self._keep = keep
         self._with_references = with_references
         self._worker = worker
-        self._own = frozenset(worker.values())
+        self._own = frozenset((*_SAFE, Record, *worker.values()))
 
     def reducer_override(self, value: Any) -> Any:
         """Say how a value travels that is none of pickle's own simple ones."""
         if isinstance(value, type):
-            known = (
-                issubclass(value, (*_SAFE, Record, Markup, Decimal, UUID, Fraction, ZoneInfo))
-                or value in self._own
-            )
-            return NotImplemented if known else (str, (value.__qualname__,))
+            # A class is a way to make and to reach things: the host's own ones arrive as their names.
+            return NotImplemented if value in self._own else (_rebuild, ("str", value.__qualname__))
         if isinstance(value, _FUNCTIONS):
+            if value is _rebuild:
+                return NotImplemented
             return self._worker["function"], (self._keep(cast("object", value)),)
         return self._reduce_value(value)
 
@@ -132,34 +160,32 @@ class _PlainPickler(pickle.Pickler):
             return NotImplemented
         match value:
             case datetime() | time():  # another zone than the standard library's, as its offset
-                return kind.fromisoformat, (value.isoformat(),)
+                return _rebuild, (kind.__name__, value.isoformat())
             case Enum() if not isinstance(value, (str, int)):
                 return self._record({"name": value.name, "value": value.value}, value)
             case str():
-                return (Markup if hasattr(value, "__html__") else str), (str.__str__(value),)
+                return _rebuild, ("Markup" if hasattr(value, "__html__") else "str", str.__str__(value))
             case int():
-                return int, (int(value),)
+                return _rebuild, ("int", int(value))
             case float():
-                return float, (float(value),)
+                return _rebuild, ("float", float(value))
             case bytes():
-                return bytes, (bytes(value),)
-            case Decimal():
-                return Decimal, (str(value),)
-            case UUID():
-                return UUID, (str(value),)
-            case Fraction():
-                return Fraction, (str(value),)
+                return _rebuild, ("bytes", bytes(value).hex())
+            case Decimal() | UUID() | Fraction():
+                bases = (Decimal, UUID, Fraction)
+                return _rebuild, (next(base.__name__ for base in bases if issubclass(kind, base)), str(value))
             case ZoneInfo():
-                return ZoneInfo, (value.key,)
+                return _rebuild, ("ZoneInfo", value.key)
             case Mapping():
-                return dict, (), None, None, iter(cast("Mapping[object, object]", value).items())
+                items = cast("Mapping[object, object]", value).items()
+                return _rebuild, ("dict", ()), None, None, iter(items)
             case _ if isinstance(names := getattr(kind, "_fields", None), tuple):  # a named tuple
                 fields = {name: getattr(value, name) for name in cast("tuple[str, ...]", names)}
                 return self._record(fields, value)
             case Sequence():
-                return list, (), None, iter(cast("Sequence[object]", value))
+                return _rebuild, ("list", ()), None, iter(cast("Sequence[object]", value))
             case AbstractSet():
-                return frozenset, (list(cast("AbstractSet[object]", value)),)
+                return _rebuild, ("set", list(cast("AbstractSet[object]", value)))
             case Iterable():
                 return self._worker["items"], (self._keep(cast("object", value)),)
             case _ if callable(value) and not hasattr(value, "__dict__"):
@@ -191,18 +217,6 @@ def dump_plain(
 
 
 _TAG: Final = "\0qi"
-_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "datetime": datetime.fromisoformat,
-    "date": date.fromisoformat,
-    "time": time.fromisoformat,
-    "timedelta": lambda seconds: timedelta(seconds=seconds),
-    "Decimal": Decimal,
-    "UUID": UUID,
-    "Fraction": Fraction,
-    "bytes": bytes.fromhex,
-    "set": frozenset,
-    "dict": dict,
-}
 
 
 def _tagged(value: Any) -> object:
@@ -242,7 +256,7 @@ def from_json(payload: bytes, kept: Sequence[object] = ()) -> Any:
             if type(value) is not int or not 0 <= value < len(kept):
                 raise ValueError("there is no such object")
             return kept[value]
-        return cast("Any", _READERS[kind](value))
+        return _rebuild(kind, value)
 
     try:
         return json.loads(payload, object_hook=read)
