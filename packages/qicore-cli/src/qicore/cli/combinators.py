@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, overload
 
 from qicore.cli.leaves import Leaf, is_leaf
-from qicore.cli.parser import FAILED, Choice, Evaluation, Item, OptionalChoice, Parser
+from qicore.cli.parser import FAILED, Choice, Evaluation, Item, OptionalChoice, Parser, is_choice
 from qicore.cli.values import Values
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Program",
     "Word",
     "at_least_one",
+    "check_operands",
     "choice",
     "command",
     "exclusive",
@@ -338,14 +339,27 @@ def join_items(parts: Iterable[Parser[Any]]) -> list[Item]:
             raise ValueError(f"two parts are named {min(shared)!r}: give one another name=")
         names |= part.names
         items += part.items
+    operands: list[Leaf[Any]] = []
     for item in items:
-        if isinstance(item, Word):
-            flags = set()  # a new command begins
+        if isinstance(item, Word) or is_choice(item) or isinstance(item, OptionalChoice):
+            check_operands(operands, before_command=True)
+            flags, operands = set(), []  # a new command begins
+            if isinstance(item, OptionalChoice) and item is not items[-1]:
+                raise ValueError("an optional choice of commands must come last")
         elif is_leaf(item):
             again = flags.intersection((*item.flags, *item.negations))
             if again:
                 raise ValueError(f"two options are called {min(again)}")
             flags.update(item.flags, item.negations)
-        elif isinstance(item, OptionalChoice) and item is not items[-1]:
-            raise ValueError("an optional choice of commands must come last")
+            if not item.flags:
+                operands.append(item)
+    check_operands(operands, before_command=False)
     return items
+
+
+def check_operands(operands: Iterable[Leaf[Any]], *, before_command: bool) -> None:
+    """Raise ValueError when it could not be told which argument belongs to which operand."""
+    if before_command and any(leaf.many or not leaf.required for leaf in operands):
+        raise ValueError("an operand before a command must be required and take one argument")
+    if sum(leaf.nargs in ("+", "*") for leaf in operands) > 1:
+        raise ValueError("of the operands of a command only one can take any number of arguments")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from qicore.cli.combinators import Constraint, Program, Word
+from qicore.cli.combinators import Constraint, Program, Word, check_operands
 from qicore.cli.leaves import Leaf, is_leaf, option
 from qicore.cli.parser import Item, OptionalChoice, Parser, is_choice
 
@@ -108,7 +108,8 @@ class Scope:
         self.defaults = {leaf.name: leaf.default for leaf in self.own if not leaf.required}
         self.names = tuple(self.leaves)
         self.secrets = frozenset(name for name, leaf in self.leaves.items() if leaf.secret)
-        self._check()
+        # Again, for what follows a choice: only here it meets the parts of each alternative.
+        check_operands(self.operands, before_command=self.words is not None)
 
     def _read(self, items: Sequence[Item]) -> None:
         for index, item in enumerate(items):
@@ -157,12 +158,6 @@ class Scope:
         self.branches.append(branch)
         for word in branch.head.words:
             cast("dict[str, Branch]", self.words)[word] = branch
-
-    def _check(self) -> None:
-        if self.words is not None and any(leaf.many or not leaf.required for leaf in self.operands):
-            raise ValueError("an operand before a command must be required and take one argument")
-        if sum(leaf.nargs in ("+", "*") for leaf in self.operands) > 1:
-            raise ValueError("of the operands of a command only one can take any number of arguments")
 
 
 def _least(leaf: Leaf[Any]) -> int:

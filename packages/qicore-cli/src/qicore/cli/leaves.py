@@ -334,7 +334,7 @@ def positional(
 def _check_flags(flags: tuple[str, ...]) -> None:
     for flag in flags:
         body = flag[2:] if flag.startswith("--") else flag[1:]
-        long = flag.startswith("--") and len(flag) > 3
+        long = flag.startswith("--") and len(flag) > 2
         short = flag.startswith("-") and not flag.startswith("--") and len(flag) == 2
         if (
             not (long or short)

@@ -78,15 +78,17 @@ _FISH: Final = r"""
 function _@ID@_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    for line in (env @VAR@=fish $words[1] $words[2..-1] $current 2>/dev/null)
+    set -l begun (string replace -r -- '^--[^=]*=' '' $current)
+    set -l before (string sub -l (math (string length -- "$current") - (string length -- "$begun")) -- "$current")
+    for line in (env @VAR@=fish $words[1] $words[2..-1] "$current" 2>/dev/null)
         set -l parts (string split \t -- $line)
         switch $parts[1]
             case text
                 printf '%s\t%s\n' $parts[2] "$parts[3]"
             case file
-                __fish_complete_path $current
+                printf '%s\n' $before(__fish_complete_path "$begun")
             case directory
-                __fish_complete_directories $current ""
+                printf '%s\n' $before(__fish_complete_directories "$begun" "")
         end
     end
 end
