@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -167,7 +167,6 @@ def test_no_template_gets_past_the_bounds(hasty: DocumentGenerator, text: str) -
     assert error.code in {"TEMPLATE_TIMEOUT", "TEMPLATE_LIMIT_EXCEEDED", "TEMPLATE_ERROR"}
     if error.code == "TEMPLATE_ERROR":  # Python's own bound
         assert error.context["exception"] in {"OverflowError", "ValueError"}
-    assert hasty.generate_from_string("{{ 1 + 1 }}", {}).data in {"2", None}
 
 
 def test_the_codes_of_the_bounds(hasty: DocumentGenerator, generator: DocumentGenerator) -> None:
@@ -307,6 +306,18 @@ class Order:
         raise AssertionError("a template called a method of the host's object")
 
 
+class Model:
+    """The shape of a pydantic model, which can be iterated over."""
+
+    model_fields: ClassVar = {"title": None}
+
+    def __init__(self) -> None:
+        self.title = "t"
+
+    def __iter__(self) -> Iterator[tuple[str, object]]:
+        yield "title", self.title
+
+
 class Twice:
     def __iter__(self) -> Iterator[str]:
         return iter("ab")
@@ -349,6 +360,7 @@ VALUES: list[tuple[str, object, str]] = [
     ("{{ v.x }},{{ v.y }}", Point(1, 2), "1,2"),
     ("{{ v.total }} {{ v.lines[0].y }}", Order(Decimal(3), [Point(1, 2)]), "3 2"),
     ("{{ v.shown }}", Slotted(), "1"),
+    ("{{ v.title }}", Model(), "t"),
     ("{{ v[1] }}{{ v[(1, 2)] }}", {1: "a", (1, 2): "b"}, "ab"),
     ("{{ v|sort|join }}", {3, 1}, "13"),
     ("{{ v|join }}{{ v|length }}", range(3), "0123"),

@@ -190,6 +190,7 @@ class _Job:
         self._keep = _keeper(self._kept)
         self._find = find
         self._left = float(limits.timeout)
+        self._deadline = 0.0
         self._name = ""
         self.sound = False
         self._refused: Exception | None = None
@@ -243,12 +244,18 @@ class _Job:
             raise TimeoutError
         self._worker.channel.settimeout(self._left)
         start = time.monotonic()
+        self._deadline = start + self._left
         try:
             return step()
         finally:
             self._left -= time.monotonic() - start
 
     def _read(self, size: int) -> bytes:
+        # Each part of a message has what is left for the whole, so that no drip of bytes buys time.
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._worker.channel.settimeout(left)
         return self._worker.channel.recv(size)
 
     def _answer(self, payload: bytes) -> None:

@@ -10,6 +10,7 @@ import struct
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import is_dataclass
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -186,6 +187,10 @@ class _PlainPickler(pickle.Pickler):
                 return _rebuild, ("list", ()), None, iter(cast("Sequence[object]", value))
             case AbstractSet():
                 return _rebuild, ("set", list(cast("AbstractSet[object]", value)))
+            case _ if hasattr(kind, "model_fields") or is_dataclass(
+                kind
+            ):  # even one that can be iterated over
+                return self._record(_public_fields(value), value)
             case Iterable():
                 return self._worker["items"], (self._keep(cast("object", value)),)
             case _ if callable(value) and not hasattr(value, "__dict__"):
