@@ -21,7 +21,8 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help uv setup demo test check format bench docs build test-isolated test-wheels changelog new clean
+.PHONY: help uv setup demo test check format bench docs build test-isolated test-browser test-wheels \
+	changelog new clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +62,9 @@ build: uv ## Build wheels and sdists into dist/ (PKG narrows)
 
 test-isolated: uv ## Run each package's tests against its own dependencies only (PKG narrows, ON=3.13)
 	@"$(PYTHON)" scripts/isolated.py $(ON:%=--python %) $(PKG)
+
+test-browser: setup ## Look at the pages that the examples write, in Chromium (ARGS goes to pytest)
+	@$(RUN) python -m pytest tests-browser $(ARGS)
 
 test-wheels: uv ## Run each package's tests on its built wheel, outside the workspace (PKG narrows)
 	@"$(PYTHON)" scripts/wheels.py $(PKG)

@@ -33,8 +33,8 @@ def steps(chosen: list[Package], *, whole: bool) -> list[Step]:
     found = [Step("pyright", (python, "-m", "pyright", "--pythonpath", python, *([] if whole else folders)))]
     found += [_mypy(package.folder, package.name) for package in chosen]
     if whole:
-        found += [_mypy(ROOT / "testkit", "testkit"), _mypy(ROOT / "tests-integration", "tests-integration")]
-        found += [_mypy(ROOT / "scripts", "scripts")]
+        found += [_mypy(folder, folder.name) for folder in (ROOT / "testkit", ROOT / "scripts")]
+        found += [_mypy(folder, folder.name) for folder in ROOT.glob("tests-*")]
         found += [
             _mypy(file.parent, file.parent.name) for file in ROOT.glob("docs/examples/*/pyproject.toml")
         ]

@@ -88,7 +88,12 @@ def test_a_package_that_can_not_be_is_refused(
     copy: Path, name: str, description: str, complaint: str
 ) -> None:
     before = (copy / "pyproject.toml").read_text("utf-8")
-    command = [copy / ".venv" / "bin" / "python", "scripts/new_package.py", name, description]
+    command: list[str | Path] = [
+        copy / ".venv" / "bin" / "python",
+        "scripts/new_package.py",
+        name,
+        description,
+    ]
     done = subprocess.run(command, cwd=copy, env=environment(), check=False, capture_output=True, text=True)
     assert done.returncode != 0
     assert complaint in done.stderr
