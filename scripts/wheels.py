@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from workspace import ROOT, Package, call, output, packages, select, uv
+from workspace import ROOT, Package, call, conclude, output, packages, passes, select, uv
 
 # What the tests of a package read beside its code.
 _BESIDE = ("tests", "README.md", "LICENSE", "CHANGELOG.md", "changelog.d", "pyproject.toml")
@@ -55,13 +55,14 @@ def environment_of(package: Package, wheels: dict[str, Path], folder: Path, *gro
 
 
 def main(names: list[str]) -> None:
-    """Test the packages one after the other; the first failure ends it."""
+    """Test the packages one after the other; the last line names those that failed."""
     chosen = select(names)
     with tempfile.TemporaryDirectory(prefix="qicore-wheels-") as place:
         folder = Path(place)
         wheels = build(folder / "dist")
         for settings in ("pyproject.toml", "conftest.py"):
             shutil.copy(ROOT / settings, folder)
+        failed: list[str] = []
         for package in chosen:
             sys.stdout.write(f"== {wheels[package.name].name} outside the workspace\n")
             sys.stdout.flush()
@@ -78,9 +79,13 @@ def main(names: list[str]) -> None:
                 take = shutil.copytree if source.is_dir() else shutil.copy
                 take(source, copy / name)
             code = f"import sys, {package.module} as m; sys.exit(not m.__file__.startswith(sys.prefix))"
-            call(python, "-c", code, cwd=copy)
             config = ("-c", folder / "pyproject.toml", "--rootdir", folder, "-p", "no:cacheprovider")
-            call(python, "-m", "pytest", "-q", *config, copy, cwd=copy)
+            if not (
+                passes(python, "-c", code, cwd=copy)
+                and passes(python, "-m", "pytest", "-q", *config, copy, cwd=copy)
+            ):
+                failed.append(package.name)
+        conclude(failed)
 
 
 if __name__ == "__main__":

@@ -95,10 +95,20 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def call(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
-    """Run a command and show its output; stop with its exit code when it fails."""
-    done = subprocess.run(command, cwd=cwd, env=env or environment(), check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    """Run a command and show its output; stop when it fails."""
+    if not passes(*command, cwd=cwd, env=env):
+        sys.exit(f"failed: {' '.join(map(str, command))}")
+
+
+def passes(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> bool:
+    """Run a command, show its output, and return whether it succeeded."""
+    return subprocess.run(command, cwd=cwd, env=env or environment(), check=False).returncode == 0
+
+
+def conclude(failed: Sequence[str]) -> None:
+    """Stop with an error that names what failed, when something did."""
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def output(*command: str | Path, cwd: Path = ROOT) -> str:
