@@ -1,4 +1,5 @@
 """A small program for the tests that need a process of its own."""
+# ruff: noqa: T201 - a program prints
 
 import asyncio
 import sys
@@ -40,7 +41,7 @@ class App:
     log_level: str
     verbose: int
     json: bool
-    action: "Ingest | Ask | str"
+    action: Ingest | Ask | str
 
 
 app = program(

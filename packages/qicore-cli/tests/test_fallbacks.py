@@ -1,4 +1,4 @@
-"""Flags, environment, configuration, default: in this order, each with its source; and secrets that stay secret."""
+"""Flags, environment, configuration, default: in this order, with their sources; and secrets stay secret."""
 
 from pathlib import Path
 from typing import Any

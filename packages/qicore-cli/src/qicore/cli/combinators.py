@@ -30,6 +30,10 @@ C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
+G = TypeVar("G")
+H = TypeVar("H")
+J = TypeVar("J")
+K = TypeVar("K")
 
 
 class Pure(Parser[T]):
@@ -244,6 +248,49 @@ def choice(
 def choice(
     a: Parser[A], b: Parser[B], c: Parser[C], d: Parser[D], e: Parser[E], f: Parser[F], /
 ) -> Parser[A | B | C | D | E | F]: ...
+@overload
+def choice(
+    a: Parser[A], b: Parser[B], c: Parser[C], d: Parser[D], e: Parser[E], f: Parser[F], g: Parser[G], /
+) -> Parser[A | B | C | D | E | F | G]: ...
+@overload
+def choice(
+    a: Parser[A],
+    b: Parser[B],
+    c: Parser[C],
+    d: Parser[D],
+    e: Parser[E],
+    f: Parser[F],
+    g: Parser[G],
+    h: Parser[H],
+    /,
+) -> Parser[A | B | C | D | E | F | G | H]: ...
+@overload
+def choice(
+    a: Parser[A],
+    b: Parser[B],
+    c: Parser[C],
+    d: Parser[D],
+    e: Parser[E],
+    f: Parser[F],
+    g: Parser[G],
+    h: Parser[H],
+    j: Parser[J],
+    /,
+) -> Parser[A | B | C | D | E | F | G | H | J]: ...
+@overload
+def choice(
+    a: Parser[A],
+    b: Parser[B],
+    c: Parser[C],
+    d: Parser[D],
+    e: Parser[E],
+    f: Parser[F],
+    g: Parser[G],
+    h: Parser[H],
+    j: Parser[J],
+    k: Parser[K],
+    /,
+) -> Parser[A | B | C | D | E | F | G | H | J | K]: ...
 @overload
 def choice(*alternatives: Parser[T]) -> Parser[T]: ...
 def choice(*alternatives: Parser[Any]) -> Parser[Any]:

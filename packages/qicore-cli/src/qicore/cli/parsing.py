@@ -1,7 +1,7 @@
 """The door: parse a list of arguments or a line, and check rules over what was parsed."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cli.compiled import Scope, compile_parser
@@ -107,8 +107,8 @@ def parse_string(line: str, parser: Parser[T], options: CliConfig = _DEFAULTS) -
     return parse(args, parser, options)
 
 
-class rule(NamedTuple):  # noqa: N801 - reads as the function it is used as
-    """A rule with the message to show when it is broken.
+def rule(check: Callable[[ParsedArgs[Any]], bool], message: str) -> Callable[[ParsedArgs[Any]], Result[Any]]:
+    """Return a rule with the message to show, under CLI_RULE_BROKEN [VALIDATION], when it is broken.
 
     >>> from qicore.cli import option, parse, sequence
     >>> parser = sequence(option("--low", int, default=0), option("--high", int, default=9))
@@ -117,14 +117,12 @@ class rule(NamedTuple):  # noqa: N801 - reads as the function it is used as
     '--low must not be above --high'
     """
 
-    check: Callable[[ParsedArgs[Any]], bool]
-    message: str
-
-    def __call__(self, parsed: ParsedArgs[Any]) -> Result[Any]:
-        """Return a Success, or CLI_RULE_BROKEN [VALIDATION] with the message."""
-        if self.check(parsed):
+    def checked(parsed: ParsedArgs[Any]) -> Result[Any]:
+        if check(parsed):
             return Success(None)
-        return Failure(mistake(CLI_RULE_BROKEN, self.message, parsed.command))
+        return Failure(mistake(CLI_RULE_BROKEN, message, parsed.command))
+
+    return checked
 
 
 def validate(parsed: ParsedArgs[T], rules: Iterable[Rule[T]]) -> Result[ParsedArgs[T]]:

@@ -74,9 +74,9 @@ def scan(root: Scope, args: Sequence[str]) -> Scan:
         arg = args[index]
         index += 1
         if plain or arg[:1] != "-" or arg == "-":
+            if arg[:1] > "\x7f" and not plain and arg[0] in _LOOKALIKES and _lookalike(found, arg):
+                continue
             if words is None or len(operands) < scope.needed:
-                if arg[:1] > "\x7f" and not plain and arg[0] in _LOOKALIKES and _lookalike(found, arg):
-                    continue
                 operands.append(arg)
                 continue
             branch = words.get(arg)

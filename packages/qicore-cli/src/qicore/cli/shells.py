@@ -79,7 +79,8 @@ function _@ID@_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
     set -l begun (string replace -r -- '^--[^=]*=' '' $current)
-    set -l before (string sub -l (math (string length -- "$current") - (string length -- "$begun")) -- "$current")
+    set -l length (math (string length -- "$current") - (string length -- "$begun"))
+    set -l before (string sub -l $length -- "$current")
     for line in (env @VAR@=fish $words[1] $words[2..-1] "$current" 2>/dev/null)
         set -l parts (string split \t -- $line)
         switch $parts[1]
