@@ -2,7 +2,8 @@
 
 DB_CONNECT_FAILED [NETWORK]: the database can't be opened, or has become unusable (corrupt, full disk,
 closed). DB_CONSTRAINT, DB_BAD_QUERY, DB_ROW_NOT_FOUND, DB_MIGRATION_MISMATCH [VALIDATION]: the caller asked
-for what can't be. DB_BUSY, DB_TIMEOUT, DB_POOL_EXHAUSTED [TIMEOUT]: it took too long; trying again may help.
+for what can't be. DB_READ_ONLY [PERMISSION]: the file, its folder or the connection may not be written.
+DB_BUSY, DB_TIMEOUT, DB_POOL_EXHAUSTED [TIMEOUT]: it took too long; trying again may help.
 """
 
 import sqlite3
@@ -26,6 +27,7 @@ __all__ = [
 CONNECT_FAILED: Final = ("DB_CONNECT_FAILED", ErrorCategory.NETWORK)
 CONSTRAINT: Final = ("DB_CONSTRAINT", ErrorCategory.VALIDATION)
 BAD_QUERY: Final = ("DB_BAD_QUERY", ErrorCategory.VALIDATION)
+READ_ONLY: Final = ("DB_READ_ONLY", ErrorCategory.PERMISSION)
 BUSY: Final = ("DB_BUSY", ErrorCategory.TIMEOUT)
 TIMEOUT: Final = ("DB_TIMEOUT", ErrorCategory.TIMEOUT)
 
@@ -37,7 +39,7 @@ _CODES: Final[dict[int, tuple[str, ErrorCategory]]] = {
     sqlite3.SQLITE_ABORT: BAD_QUERY,
     sqlite3.SQLITE_BUSY: BUSY,
     sqlite3.SQLITE_LOCKED: BUSY,
-    sqlite3.SQLITE_READONLY: BAD_QUERY,
+    sqlite3.SQLITE_READONLY: READ_ONLY,
     sqlite3.SQLITE_INTERRUPT: TIMEOUT,
     sqlite3.SQLITE_IOERR: CONNECT_FAILED,
     sqlite3.SQLITE_CORRUPT: CONNECT_FAILED,

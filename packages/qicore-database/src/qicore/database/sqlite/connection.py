@@ -1,6 +1,7 @@
 """Opening SQLite connections: where the file is, and how each connection is set up."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,9 +59,22 @@ def find_place(target: str, config: DatabaseConfig) -> Result[Place]:
         if config.read_only and not path.exists():
             return Failure(connect_failed("a read-only database must exist", path=str(path)))
         encoded = quote(str(path))
+        mode = _read_only_mode(path) if config.read_only else "mode=rwc"
     except (OSError, UnicodeError) as exception:
         return Failure(connect_failed(f"the path of the database can't be used: {type(exception).__name__}"))
-    return Success(Place(f"file:{encoded}?mode={'ro' if config.read_only else 'rwc'}", path))
+    return Success(Place(f"file:{encoded}?{mode}", path))
+
+
+def _read_only_mode(path: Path) -> str:
+    """Return how SQLite is to open a file for reading.
+
+    Beside a database in WAL mode even a reader needs a shared-memory file (https://sqlite.org/wal.html#readonly).
+    Where it can't make one, and nobody has the database open, the file is read as one that does not change.
+    """
+    beside = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
+    if os.access(path.parent, os.W_OK) or any(file.exists() for file in beside):
+        return "mode=ro"
+    return "mode=ro&immutable=1"
 
 
 class Opener:
