@@ -3,9 +3,9 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cli import (
@@ -74,7 +74,13 @@ app = program(
 )
 
 
-def main(parsed: ParsedArgs[App]) -> Result[None]:
+async def wait() -> Result[None]:
+    print("waiting", flush=True)
+    await asyncio.sleep(60)
+    return Success(None)
+
+
+def main(parsed: ParsedArgs[App]) -> Result[None] | Awaitable[Result[None]]:
     match parsed.value.action:
         case "fail":
             cause = QiError.filesystem("READ_ONLY", "the disk is read-only")
@@ -91,16 +97,10 @@ def main(parsed: ParsedArgs[App]) -> Result[None]:
         case "stop":
             sys.exit(9)
         case "wait":
-            print("waiting", flush=True)
-            asyncio.run(asyncio.sleep(60))
+            return wait()
         case action:
             print(action)
     return Success(None)
-
-
-async def main_async(parsed: ParsedArgs[Any]) -> Result[None]:
-    await asyncio.sleep(0)
-    return main(parsed)
 
 
 if __name__ == "__main__":

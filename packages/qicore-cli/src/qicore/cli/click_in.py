@@ -19,7 +19,7 @@ def convert(source: click.Command) -> Result[Parser[Values]]:
     """Return the parser of a click command, or CLI_UNSUPPORTED."""
     name = source.name or "program"
     try:
-        with click.Context(source, info_name=name) as ctx:
+        with click.Context(source, info_name=name, **source.context_settings) as ctx:
             parts = _parts(source, ctx, frozenset(), ())
     except _UnsupportedError as error:
         return Failure(mistake(CLI_UNSUPPORTED, str(error), ()))
@@ -44,7 +44,7 @@ def _parts(
     source: click.Command, ctx: click.Context, names: frozenset[str], path: tuple[str, ...]
 ) -> list[Parser[Any]]:
     where = " ".join(path) or source.name or "the command"
-    if source.ignore_unknown_options or (source.allow_extra_args and not isinstance(source, click.Group)):
+    if ctx.ignore_unknown_options or (ctx.allow_extra_args and not isinstance(source, click.Group)):
         raise _UnsupportedError(f"{where} takes options that it does not know")
     parts: list[Parser[Any]] = []
     for param in source.params:
@@ -68,7 +68,7 @@ def _commands(
         inner = source.get_command(ctx, word)
         if inner is None:
             continue
-        with click.Context(inner, info_name=word, parent=ctx) as below:
+        with click.Context(inner, info_name=word, parent=ctx, **inner.context_settings) as below:
             parts = _parts(inner, below, names, (*path, word))
         alternatives.append(command(word, *parts, help=_help(inner), hidden=inner.hidden))
     found = choice(*alternatives)

@@ -102,8 +102,8 @@ def call_main(main: Main[T], parsed: ParsedArgs[T], out: TextIO | None = None) -
     except QiError as error:
         return Failure(error)
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and out is not None:
-            out.flush()  # raises again when it is stdout that is closed; else it is an error like any other
+        if isinstance(error, BrokenPipeError) and out is not None and _lost_its_reader(out):
+            raise
         import logging
 
         logging.getLogger("qicore.cli").error("unexpected exception", exc_info=error)
@@ -198,6 +198,21 @@ def _write(stream: TextIO, text: str) -> None:
     except UnicodeEncodeError:
         encoding = stream.encoding or "ascii"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _lost_its_reader(stream: TextIO) -> bool:
+    """Whether it is this stream whose pipe is closed: a broken pipe elsewhere is an error like any other."""
+    import select
+
+    try:
+        file = stream.fileno()
+    except (OSError, ValueError):
+        return False
+    if not hasattr(select, "poll"):  # Windows can't tell: standard output is the likeliest
+        return True
+    poll = select.poll()
+    poll.register(file, 0)  # an error and a hang-up are reported without being asked for
+    return bool(poll.poll(0))
 
 
 def _detach(stream: TextIO) -> None:
