@@ -1,0 +1,1 @@
+"""Ask questions of a folder of documents: a complete application built on qicore."""

@@ -1,0 +1,108 @@
+"""The command line, as a value: what may be typed, and the dataclass that each command becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from qicore.cli import Parser, choice, command, int_range, lift, one_of, option, positional, program, sequence
+
+__all__ = ["Arguments", "Ask", "Command", "Flags", "Ingest", "Report", "Stats", "parser"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingest:
+    """`askdocs ingest PATH…`."""
+
+    paths: tuple[str, ...]
+    max_file_size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """`askdocs ask QUESTION`."""
+
+    question: str
+    limit: int | None
+    json: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """`askdocs report FILE`."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """`askdocs stats`."""
+
+    json: bool
+
+
+Command: TypeAlias = Ingest | Ask | Report | Stats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """What may stand before any command. None: not given, so that the configuration decides."""
+
+    config: str | None
+    index: str | None
+    log_level: str | None
+    explain_config: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """A whole command line."""
+
+    flags: Flags
+    command: Command | None
+
+
+def parser() -> Parser[Arguments]:
+    """Return the parser of `askdocs`.
+
+    >>> from qicore.cli import parse
+    >>> parse(["ask", "why?", "--limit", "3"], parser()).unwrap().value.command
+    Ask(question='why?', limit=3, json=False)
+    """
+    json = option("--json", bool, help="answer as JSON, for programs")
+    ingest = command(
+        "ingest",
+        positional("paths", str, nargs="+", metavar="PATH", help="a file, or a folder with all in it"),
+        option("--max-file-size", int_range(1), metavar="BYTES", help="skip larger files"),
+        help="read files into the index, or bring it up to date",
+    ).into(Ingest)
+    ask = command(
+        "ask",
+        positional("question", help="in plain words, in quotes"),
+        option("--limit", int_range(1, 50), metavar="COUNT", help="passages in the answer"),
+        json,
+        help="find the passages that answer a question",
+    ).into(Ask)
+    report = command(
+        "report",
+        positional("file", metavar="FILE", help="the page to write"),
+        help="write an HTML page on the index",
+    ).into(Report)
+    stats = command("stats", json, help="show the index in figures").into(Stats)
+    flags = sequence(
+        option(
+            "--config", str, "-c", metavar="FILE", help="settings in YAML, JSON or TOML; else askdocs.yaml"
+        ),
+        option("--index", str, "-i", metavar="FILE", help="where the index is kept"),
+        option(
+            "--log-level", one_of("debug", "info", "warn", "error", "fatal"), help="what is logged, on stderr"
+        ),
+        option("--explain-config", bool, help="show each setting with where it came from"),
+    ).into(Flags)
+    return program(
+        "askdocs",
+        lift(Arguments, flags, choice(ingest, ask, report, stats).optional().named("command")),
+        version="0.1.0",
+        help="Ask questions of a folder of documents.",
+        epilog="Defaults, the configuration file, ASKDOCS_… variables, flags: what comes later wins.",
+    )

@@ -1,0 +1,129 @@
+"""The application: from a command line to an exit status, in one railway of Results."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import assert_never
+
+from qicore.base import Failure, QiError, Result, Success, early_return
+from qicore.cli import ParsedArgs, run
+from qicore.config import Configuration
+from qicore.logging import LogConfig, Logger
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from askdocs.arguments import Arguments, Ask, Ingest, Report, Stats, parser
+from askdocs.ingest import ingest
+from askdocs.model import Answer
+from askdocs.report import write_report
+from askdocs.settings import Settings, load
+from askdocs.store import Index
+from askdocs.terminal import progress_bar, show_answer, show_stats, show_summary
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    return run(parser(), _run, arguments)
+
+
+@early_return
+async def _run(parsed: ParsedArgs[Arguments]) -> Result[None]:
+    flags, command = parsed.value.flags, parsed.value.command
+    configuration = load(flags, command).unwrap()
+    settings = configuration.validate(Settings).unwrap()
+    # Answers go to standard output, whole lines however narrow the place; all else goes to standard error.
+    console = Console(soft_wrap=True, highlight=False)
+    if flags.explain_config:
+        _explain(console, configuration)
+        return Success(None)
+    logged = LogConfig(level=settings.log.level, format=settings.log.format, capture_standard=True)
+    logging.getLogger("markdown_it").setLevel(logging.WARNING)  # at debug it tells of every line it parses
+    with Logger.create(logged).unwrap() as log:
+        match command:
+            case None:
+                return Failure(_no_command())
+            case Ingest(paths=paths):
+                return await _ingest(console, settings, log, [Path(path) for path in paths])
+            case Ask():
+                return await _ask(console, settings, log, command)
+            case Report(file=file):
+                return await _report(console, settings, Path(file))
+            case Stats():
+                return await _stats(console, settings, command)
+            case _:
+                assert_never(command)
+
+
+def _no_command() -> QiError:
+    return QiError.validation(
+        "CLI_MISSING_ARGUMENT", "say what to do", hint="askdocs --help lists the commands"
+    )
+
+
+def _explain(console: Console, configuration: Configuration) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("setting", "value", "from"):
+        table.add_column(heading)
+    for row in configuration.explain():
+        table.add_row(row.key, Text(str(row.value)), Text(str(row.source)))
+    console.print(table)
+
+
+@early_return
+async def _ingest(console: Console, settings: Settings, log: Logger, paths: list[Path]) -> Result[None]:
+    async with (await Index.create(settings.index.path)).unwrap() as index:
+        with progress_bar(Console(stderr=True)) as progress:
+            summary = await ingest(
+                index, paths, max_bytes=settings.ingest.max_file_size, progress=progress, log=log
+            )
+        show_summary(console, summary.unwrap())
+    return Success(None)
+
+
+@early_return
+async def _ask(console: Console, settings: Settings, log: Logger, command: Ask) -> Result[None]:
+    async with (await Index.open(settings.index.path)).unwrap() as index:
+        answer = (await index.search(command.question, settings.ask.limit)).unwrap()
+    if command.json:
+        sys.stdout.write(json.dumps(asdict(answer), indent=2) + "\n")
+    else:
+        show_answer(console, answer)
+    # The answer is given; a place that can't be written costs the report a question, and the asker nothing.
+    (await _remember(settings.index.path, answer)).tap_error(
+        lambda error: log.info("the question is not kept for the report", error=error)
+    )
+    return Success(None)
+
+
+async def _remember(path: Path, answer: Answer) -> Result[None]:
+    async def keep(index: Index) -> Result[None]:
+        async with index:
+            return await index.remember(answer)
+
+    return await (await Index.create(path)).flat_map_async(keep)
+
+
+@early_return
+async def _report(console: Console, settings: Settings, file: Path) -> Result[None]:
+    async with (await Index.open(settings.index.path)).unwrap() as index:
+        written = (await write_report(index, settings.index.path, file)).unwrap()
+    console.print(Text(f"wrote {written}"))
+    return Success(None)
+
+
+@early_return
+async def _stats(console: Console, settings: Settings, command: Stats) -> Result[None]:
+    async with (await Index.open(settings.index.path)).unwrap() as index:
+        stats = (await index.stats()).unwrap()
+    if command.json:
+        sys.stdout.write(json.dumps(asdict(stats), indent=2) + "\n")
+    else:
+        show_stats(console, stats)
+    return Success(None)

@@ -1,0 +1,117 @@
+"""What the parts of the application hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A piece of a document that can answer by itself: some paragraphs under one heading."""
+
+    heading: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extract:
+    """A document taken apart."""
+
+    title: str
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A passage that matches a question.
+
+    `score` is BM25: the higher, the better. `excerpt` is a part of the text with the words found marked.
+    """
+
+    path: str
+    title: str
+    heading: str
+    line: int
+    text: str
+    excerpt: str
+    score: float
+
+    @property
+    def source(self) -> str:
+        """Where to read on: path and line."""
+        return f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The best passages for a question, and how long finding them took, in seconds."""
+
+    question: str
+    hits: tuple[Hit, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A file that was not read, and why."""
+
+    path: Path
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSummary:
+    """What an ingest did. Files that did not change since the last time are `unchanged`."""
+
+    added: int
+    updated: int
+    unchanged: int
+    removed: int
+    passages: int
+    skipped: tuple[Skipped, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document in the index."""
+
+    path: str
+    title: str
+    kind: str
+    size: int
+    passages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How many documents and passages of one kind the index holds."""
+
+    kind: str
+    documents: int
+    passages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """The index in figures. Sizes are in bytes."""
+
+    documents: int
+    passages: int
+    words: int
+    text_size: int
+    index_size: int
+    kinds: tuple[Kind, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question that was asked before."""
+
+    question: str
+    asked_at: str
+    hits: int
+    seconds: float

@@ -1,0 +1,96 @@
+"""The application's settings: defaults here, then a YAML file, then the environment, then flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from qicore.base import Result, Success, collect
+from qicore.config import Configuration
+
+from askdocs.arguments import Ask, Command, Flags, Ingest
+
+__all__ = ["Settings", "load"]
+
+DEFAULT_FILE = Path("askdocs.yaml")
+
+
+class IndexSettings(BaseModel):
+    """Where the index is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path = Path("askdocs.db")
+
+
+class IngestSettings(BaseModel):
+    """What is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_file_size: int = Field(default=10_000_000, gt=0, description="bytes; a larger file is skipped")
+
+
+class AskSettings(BaseModel):
+    """How much is answered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: int = Field(default=5, ge=1, le=50, description="passages in an answer")
+
+
+class LogSettings(BaseModel):
+    """What is logged, to standard error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: Literal["debug", "info", "warn", "error", "fatal"] = "warn"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(BaseModel):
+    """All settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: IndexSettings = IndexSettings()
+    ingest: IngestSettings = IngestSettings()
+    ask: AskSettings = AskSettings()
+    log: LogSettings = LogSettings()
+
+
+def load(flags: Flags, command: Command | None) -> Result[Configuration]:
+    """Return all layers merged: defaults, file, environment, flags.
+
+    A file that is named must exist; the usual one need not. Fails as qicore.config does.
+    """
+    if flags.config is not None:
+        file = Configuration.from_file(flags.config)
+    elif DEFAULT_FILE.exists():
+        file = Configuration.from_file(DEFAULT_FILE)
+    else:
+        file = Success(Configuration.empty())
+    layers = (
+        Configuration.from_object(Settings(), layer="defaults"),
+        file,
+        Configuration.from_environment("ASKDOCS_"),
+        Configuration.from_object(_given(flags, command), layer="flags"),
+    )
+    return collect(layers).map(Configuration.merge_all)
+
+
+def _given(flags: Flags, command: Command | None) -> Mapping[str, object]:
+    """Return the settings that the command line gives, shaped as the configuration is."""
+    given = {
+        ("index", "path"): flags.index,
+        ("log", "level"): flags.log_level,
+        ("ingest", "max_file_size"): command.max_file_size if isinstance(command, Ingest) else None,
+        ("ask", "limit"): command.limit if isinstance(command, Ask) else None,
+    }
+    layer: dict[str, dict[str, object]] = {}
+    for (section, name), value in given.items():
+        if value is not None:
+            layer.setdefault(section, {})[name] = value
+    return layer

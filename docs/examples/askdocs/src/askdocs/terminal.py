@@ -1,0 +1,84 @@
+"""What people see on a terminal: a progress bar, answers and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from askdocs.ingest import Progress as Report
+from askdocs.model import Answer, IngestSummary, Stats
+from askdocs.query import marked
+from askdocs.report import duration, number, size
+
+__all__ = ["progress_bar", "show_answer", "show_stats", "show_summary"]
+
+_SHOWN = 10
+
+
+@contextmanager
+def progress_bar(console: Console) -> Generator[Report]:
+    """Show a bar while files are read, on a terminal; elsewhere, show nothing."""
+    columns = (
+        TextColumn("reading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(done: int, total: int, path: Path) -> None:
+            bar.update(task, completed=done, total=total, description=escape(path.name))
+
+        yield report
+
+
+def show_summary(console: Console, summary: IngestSummary) -> None:
+    """Show what an ingest did, and what it could not read."""
+    counts = ", ".join(
+        f"{number(getattr(summary, name))} {name}" for name in ("added", "updated", "unchanged", "removed")
+    )
+    console.print(f"{counts}; {number(summary.passages)} passages in {duration(summary.seconds)}")
+    # That a file has no text, such as code without docstrings, is no news to its owner.
+    told = [one for one in summary.skipped if one.code != "FILE_EMPTY"]
+    for one in told[:_SHOWN]:
+        console.print(Text(f"  skipped {one.path}: {one.reason} [{one.code}]"))
+    if len(told) > _SHOWN:
+        console.print(f"  and {number(len(told) - _SHOWN)} more skipped: --log-level info names each")
+    if empty := len(summary.skipped) - len(told):
+        console.print(f"  {number(empty)} without any text")
+
+
+def show_answer(console: Console, answer: Answer) -> None:
+    """Show the best passages, each with where to read on."""
+    if not answer.hits:
+        console.print("No passage matches. Try other words, or ingest more.")
+    for rank, hit in enumerate(answer.hits, 1):
+        heading = Text(f"{rank}. {hit.heading or hit.title}", style="bold")
+        console.print(heading)
+        excerpt = Text("   ")
+        for part in marked(hit.excerpt.replace("\n", " ")):
+            excerpt.append(part.text, style="bold green" if part.found else "")
+        console.print(excerpt)
+        console.print(Text(f"   {hit.source}  (score {hit.score:.2f})", style="dim"))
+    console.print(Text(f"{len(answer.hits)} passages in {duration(answer.seconds)}", style="dim"))
+
+
+def show_stats(console: Console, stats: Stats) -> None:
+    """Show the index in figures."""
+    console.print(f"documents  {number(stats.documents)}")
+    console.print(f"passages   {number(stats.passages)}")
+    console.print(f"words      {number(stats.words)}")
+    console.print(f"text       {size(stats.text_size)}")
+    console.print(f"index      {size(stats.index_size)}")
+    for kind in stats.kinds:
+        console.print(
+            f"  .{kind.kind:8} {number(kind.documents)} documents, {number(kind.passages)} passages"
+        )
