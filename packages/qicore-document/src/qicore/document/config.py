@@ -46,8 +46,9 @@ class DocumentConfig:
         directories: directories of template files.
         templates: templates in memory, by name.
         packages: Python packages with templates: `"package"` for its `templates` folder, or
-        `"package:folder"`. filters: your own filters, by name. They run at each rendering, never once at
-        compile time. functions: functions and other values that every template sees, by name.
+            `"package:folder"`.
+        filters: your own filters, by name. They run at each rendering, never once at compile time.
+        functions: functions and other values that every template sees, by name.
         tests: your own tests (`is …`), by name.
         extensions: jinja2 extensions, by dotted name.
         escaped_suffixes: a template whose name ends so is HTML or XML, and what it prints is escaped. A final
@@ -59,8 +60,7 @@ class DocumentConfig:
         auto_reload: look at each rendering whether the file has changed; for development.
         cache_size: how many compiled templates are kept in memory, and how many strings besides.
         bytecode_directory: a private directory that keeps compiled templates between runs. It is made with
-        mode
-            0700; one that others own or may write to is refused, since its contents are executed.
+            mode 0700; one that others own or may write to is refused, since its contents are executed.
         chunk_size: characters a stream gathers into one chunk.
         sandbox: not None for templates that strangers wrote.
 
