@@ -1,7 +1,8 @@
-"""qicore.cli against argparse, click, typer and cyclopts: one nested command with six arguments, and the import.
+"""qicore.cli against argparse, click, typer and cyclopts: a nested command with six arguments; the import.
 
-Every contender reads `app --verbose remote add --name origin --depth 3 --tag a --force URL` with a parser made before. argparse,
-click and qicore read a list and give the values; typer and cyclopts can only call the function.
+Every contender reads `app --verbose remote add --name origin --depth 3 --tag a --force URL` with a parser
+made before; cyclopts without `--verbose`, which it has no place for. argparse and qicore give the values;
+click, typer and cyclopts call an empty function with them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,21 @@ import click
 import cyclopts
 import typer
 from harness import Suite
-
 from qicore.cli import command, lift, option, parse, positional, program, sequence
 
-ARGS = ["--verbose", "remote", "add", "--name", "origin", "--depth", "3", "--tag", "a", "--force", "https://x.org"]
+ARGS = [
+    "--verbose",
+    "remote",
+    "add",
+    "--name",
+    "origin",
+    "--depth",
+    "3",
+    "--tag",
+    "a",
+    "--force",
+    "https://x.org",
+]
 MANY = ["add", *["file.txt"] * 100_000]
 
 
@@ -97,7 +109,7 @@ def by_click() -> click.Command:
     return app
 
 
-def by_typer() -> click.Command:
+def by_typer() -> Any:
     app, remote = typer.Typer(), typer.Typer()
     app.add_typer(remote, name="remote")
 
@@ -105,7 +117,13 @@ def by_typer() -> click.Command:
     def root(verbose: bool = False) -> None: ...
 
     @remote.command("add")
-    def add(url: str, name: str = "", depth: int = 1, tag: list[str] = [], force: bool = False) -> object:  # noqa: B006 - what typer wants
+    def add(
+        url: str,
+        name: str = "",
+        depth: int = 1,
+        tag: list[str] = [],  # noqa: B006 - what typer wants
+        force: bool = False,
+    ) -> object:
         return url
 
     @remote.command("other")  # with one command only, typer drops its name
@@ -120,7 +138,9 @@ def by_cyclopts() -> Callable[[], object]:
     app.command(remote)
 
     @remote.command
-    def add(url: str, *, name: str = "", depth: int = 1, tag: list[str] | None = None, force: bool = False) -> object:
+    def add(
+        url: str, *, name: str = "", depth: int = 1, tag: list[str] | None = None, force: bool = False
+    ) -> object:
         return url
 
     args = ARGS[1:]  # its options belong to one command each

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from qicore.cli.combinators import Constraint, Program, Word, check_operands
 from qicore.cli.leaves import Leaf, is_leaf, option
+from qicore.cli.nodes import Constraint, Program, Word, check_operands
 from qicore.cli.parser import Item, OptionalChoice, Parser, is_choice
 
 __all__ = ["Bound", "Branch", "Scope", "compile_parser"]

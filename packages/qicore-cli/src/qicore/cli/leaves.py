@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeGuard, TypeVar, Unpack, overload
 
-from qicore.cli.parser import FAILED, Evaluation, Item, Parser, Sentinel
+from qicore.cli.evaluation import FAILED, Evaluation, Sentinel
+from qicore.cli.parser import Item, Parser
 from qicore.cli.types import Spec, ValueType, to_value_type
 
 __all__ = ["MISSING", "Leaf", "OperandMeta", "OptionMeta", "count", "is_leaf", "option", "positional"]

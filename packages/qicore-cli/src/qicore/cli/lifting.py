@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from qicore.cli.combinators import join_items
-from qicore.cli.parser import FAILED, Evaluation, Parser
+from qicore.cli.evaluation import FAILED, Evaluation
+from qicore.cli.nodes import join_items
+from qicore.cli.parser import Parser
 
 __all__ = ["lift"]
 

@@ -17,7 +17,8 @@ from qicore.cli.errors import (
     Errors,
     mistake,
 )
-from qicore.cli.parser import Evaluation, Parser
+from qicore.cli.evaluation import Evaluation
+from qicore.cli.parser import Parser
 from qicore.cli.resolve import resolve
 from qicore.cli.scan import Scan, scan
 from qicore.cli.values import ParsedArgs

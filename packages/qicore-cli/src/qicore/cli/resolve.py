@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from qicore.base import Failure, QiError, Result, Success
-from qicore.cli.combinators import Constraint
 from qicore.cli.config import CliConfig
 from qicore.cli.errors import (
     CLI_BAD_VALUE,
@@ -14,8 +13,9 @@ from qicore.cli.errors import (
     CLI_UNEXPECTED,
     quoted,
 )
+from qicore.cli.evaluation import FAILED
 from qicore.cli.leaves import Leaf
-from qicore.cli.parser import FAILED
+from qicore.cli.nodes import Constraint
 from qicore.cli.scan import Scan
 from qicore.cli.types import to_bool
 from qicore.cli.values import Origin, Source, Values
