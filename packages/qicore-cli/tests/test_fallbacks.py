@@ -12,6 +12,8 @@ from qicore.cli import (
     Parser,
     Values,
     at_least_one,
+    choice,
+    command,
     count,
     exclusive,
     generate_help,
@@ -204,6 +206,21 @@ SECRETS: list[tuple[Parser[Any], list[str], dict[str, str], Any]] = [
     (option("--password", str, secret=True), ["--pasword", SECRET], {}, None),
     (sequence(option("--password", str, secret=True), pure(1)), ["--xyzzy", SECRET], {}, None),
     (option("--password", str, "-p", secret=True), ["--password", SECRET, "--bogus"], {}, None),
+    (option("--password", str, "-p", secret=True), [f"-P{SECRET}"], {}, None),
+    (sequence(option("--password", str, "-p", secret=True), count("-v")), [f"-vP{SECRET}"], {}, None),
+    (
+        sequence(option("--password", str, secret=True), option("--user")),
+        ["--user", f"--password={SECRET}"],
+        {},
+        None,
+    ),
+    (
+        choice(command("login", option("--password", str, secret=True))),
+        ["--xyzzy", SECRET, "login"],
+        {},
+        None,
+    ),
+    (choice(command("login", option("--password", str, secret=True))).optional(), ["-x", SECRET], {}, None),
 ]
 
 

@@ -71,6 +71,7 @@ class Scope:
         "constraints",
         "defaults",
         "head",
+        "items",
         "leaves",
         "names",
         "needed",
@@ -87,6 +88,7 @@ class Scope:
     def __init__(
         self, items: Sequence[Item], parent: "Scope | None" = None, head: Word | None = None
     ) -> None:
+        self.items = items
         self.parent = parent
         self.head = head
         self.path: tuple[str, ...] = (*parent.path, head.words[0]) if parent and head else ()

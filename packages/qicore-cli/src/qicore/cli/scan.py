@@ -18,8 +18,8 @@ from qicore.cli.errors import (
     mistake,
     quoted,
 )
-from qicore.cli.leaves import Leaf
-from qicore.cli.parser import Parser
+from qicore.cli.leaves import Leaf, is_leaf
+from qicore.cli.parser import Item, OptionalChoice, Parser, is_choice
 from qicore.cli.suggest import closest
 
 __all__ = ["Scan", "scan"]
@@ -187,13 +187,29 @@ def _cluster(found: Scan, arg: str, args: Sequence[str], index: int) -> int:
             if position == 1:
                 return _unknown_option(found, arg, False, args, index)
             found.misspelled = True
-            found.fail(CLI_UNKNOWN_OPTION, f"unknown option {flag} in {quoted(arg)}", option=flag)
+            place = "" if _guarded(found) else f" in {quoted(arg)}"
+            found.fail(CLI_UNKNOWN_OPTION, f"unknown option {flag}{place}", option=flag)
             return index
         if bound.action == "value":
             rest = arg[position + 1 :]
             return _more(found, bound.leaf, flag, [rest] if rest else [], args, index)
         index = _act(found, bound, flag, args, index)
     return index
+
+
+def _guarded(found: Scan) -> bool:
+    """Whether the program has a secret, so that what stands where nothing is expected may be one."""
+
+    def secret(items: Sequence[Item]) -> bool:
+        for item in items:
+            choice = item.choice if isinstance(item, OptionalChoice) else item
+            if is_leaf(item) and item.secret:
+                return True
+            if is_choice(choice) and any(secret(each.items) for each in choice.alternatives):
+                return True
+        return False
+
+    return secret(found.scopes[0].items)
 
 
 def _is_option(options: dict[str, Bound], arg: str) -> bool:
@@ -215,7 +231,9 @@ def _negative(arg: str) -> bool:
 def _no_value(found: Scan, leaf: Leaf[Any], arg: str, args: Sequence[str], index: int) -> None:
     hint = ""
     if index < len(args):
-        hint = f"{quoted(args[index])} is an option itself; write {arg}=VALUE for a value that looks like one"
+        name = args[index].partition("=")[0]  # what is attached to it may be secret
+        written = f"{arg}=VALUE" if arg.startswith("--") else f"{arg}VALUE"
+        hint = f"{name} is an option itself; write {written} for a value that looks like one"
     found.spelled[leaf.name] = arg
     message = f"{arg} needs {'its ' + str(leaf.nargs) + ' values' if leaf.nargs else 'a value'}"
     found.fail(CLI_MISSING_ARGUMENT, message, hint, option=arg, name=leaf.name)
@@ -224,6 +242,8 @@ def _no_value(found: Scan, leaf: Leaf[Any], arg: str, args: Sequence[str], index
 def _unknown_option(found: Scan, name: str, attached: bool, args: Sequence[str], index: int) -> int:
     """Note an unknown option, without what is attached to it; return where to go on."""
     found.misspelled = True
+    if len(name) > 2 and name[1] != "-" and _guarded(found):
+        name = name[:2]  # the rest may be a value that is attached
     if found.errors.full:
         found.errors.count()
         return index
@@ -267,13 +287,9 @@ def _unknown_command(found: Scan, arg: str, words: dict[str, Branch]) -> None:
         hint = f"did you mean {' or '.join(suggestions)}?"
     else:
         hint = f"choose from {_commands(found.scope)}"
-    found.fail(
-        CLI_UNKNOWN_COMMAND,
-        f"unknown command {quoted(arg)}",
-        hint,
-        word=arg[:64],
-        suggestions=suggestions,
-    )
+    # After a misspelled option this may be the value it was meant to have, and secret.
+    shown = "" if found.misspelled and _guarded(found) else f" {quoted(arg)}"
+    found.fail(CLI_UNKNOWN_COMMAND, f"unknown command{shown}", hint, suggestions=suggestions)
 
 
 def _commands(scope: Scope) -> str:
@@ -330,7 +346,7 @@ def _distribute(found: Scan, operands: list[str]) -> None:
 
 def _surplus(found: Scan, rest: list[str]) -> None:
     # After a misspelled option an operand too many may be the value it was meant to have, and secret.
-    hidden = found.misspelled and bool(found.scope.secrets)
+    hidden = found.misspelled and _guarded(found)
     shown = "" if hidden else ": " + ", ".join(map(quoted, rest[:3])) + (", …" if len(rest) > 3 else "")
     many = f"{len(rest)} arguments" if len(rest) > 1 else "one argument"
     found.fail(CLI_UNEXPECTED_ARGUMENT, f"{many} too many{shown}", surplus=len(rest))
