@@ -376,6 +376,12 @@ class TestAggregate:
         with pytest.raises(ValueError, match="at least one"):
             QiError.aggregate([])
 
+    def test_equal_errors_of_other_times_make_equal_aggregates(self) -> None:
+        later = QiError.from_structured_data({**ERROR.to_structured_data(), "timestamp": 5}).with_cause(
+            chain(1)
+        )
+        assert QiError.aggregate([later, ERROR]) == QiError.aggregate([ERROR.with_cause(chain(1)), ERROR])
+
     @given(st.lists(errors(), min_size=2, max_size=4))
     def test_all_are_in_the_context(self, found: list[QiError]) -> None:
         together = QiError.aggregate(iter(found))

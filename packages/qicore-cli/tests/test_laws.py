@@ -85,14 +85,8 @@ def outcome(line: list[str], parser: Parser[Any]) -> object:
 
 
 def comparable(result: Result[Any]) -> object:
-    """Return the value, or all of the error but the times within an aggregate."""
-    if result.error is None:
-        return result.data
-    data = result.error.to_structured_data()
-    members: Any = data["context"]
-    for each in [data, *members.get("errors", ())]:
-        del each["timestamp"]
-    return data
+    """Return the value, or the error."""
+    return result.data if result.error is None else result.error
 
 
 def fit(parts: list[Parser[Any]]) -> bool:

@@ -53,7 +53,7 @@ def run_example(example: Example, namespace: dict[str, object]) -> None:
         namespace.update(test.globs)
         assert runner.summarize(verbose=False).failed == 0, report.getvalue()
         return
-    code = compile("\n" * (example.line - 1) + example.source, str(example.path), "exec")
+    code = compile("\n" * (example.line - 1) + example.source, str(example.path), "exec", dont_inherit=True)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(code, namespace)

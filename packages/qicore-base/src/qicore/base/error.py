@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from qicore.base.category import ErrorCategory
+from qicore.base.exceptions import classify
 from qicore.base.jsonable import (
     EMPTY,
     FrozenJSON,
@@ -32,14 +32,6 @@ MAX_CAUSES: Final = 10
 _TRAVEL_NOTES: Final = frozenset(
     ("__traceback__", "__context__", "__cause__", "__suppress_context__", "__notes__")
 )
-
-# The first class in an exception's method resolution order that is named here decides.
-_BUILTIN_CATEGORIES: Final[Mapping[type, ErrorCategory]] = {
-    TimeoutError: ErrorCategory.TIMEOUT,
-    PermissionError: ErrorCategory.PERMISSION,
-    ConnectionError: ErrorCategory.NETWORK,
-    OSError: ErrorCategory.FILESYSTEM,
-}
 
 
 class QiError(Exception):
@@ -175,7 +167,7 @@ class QiError(Exception):
         if isinstance(exception, QiError):
             return exception
         kind = type(exception)
-        usual_code, category = _classify(kind)  # type: ignore[arg-type]  # mypy reads the hash of the instances
+        usual_code, category = classify(kind)  # type: ignore[arg-type]  # mypy reads the hash of the instances
         try:
             message = str(exception) or kind.__name__
         except Exception:  # noqa: BLE001 - a broken __str__ must not hide the exception itself
@@ -189,7 +181,7 @@ class QiError(Exception):
         """Return one error for all of `errors`, in their order; a single one is returned as it is.
 
         The code is MULTIPLE_ERRORS, the category is theirs when they share one, else UNKNOWN, and the context
-        holds each in full under `errors`. Raises ValueError for no error at all.
+        holds each in full, but for its time, under `errors`. Raises ValueError for no error at all.
 
         >>> both = QiError.aggregate([QiError.cache("A", "first"), QiError.cache("B", "second")])
         >>> str(both)
@@ -205,7 +197,7 @@ class QiError(Exception):
             "MULTIPLE_ERRORS",
             f"{len(found)} errors: " + "; ".join(error.message for error in found),
             categories.pop() if len(categories) == 1 else ErrorCategory.UNKNOWN,
-            {"errors": [error.to_structured_data() for error in found]},
+            {"errors": [error._facts() for error in found]},
         )
 
     @classmethod
@@ -261,13 +253,17 @@ class QiError(Exception):
 
         The keys are code, message, category, context, cause and timestamp; cause is such a dict, or None.
         """
+        cause = None if self.cause is None else self.cause.to_structured_data()
+        return {**self._facts(), "cause": cause, "timestamp": self.timestamp}
+
+    def _facts(self) -> dict[str, PlainJSON]:
+        """Return what equality looks at: everything but the times."""
         return {
             "code": self.code,
             "message": self.message,
             "category": self.category.value,
             "context": thaw(self.context),
-            "cause": None if self.cause is None else self.cause.to_structured_data(),
-            "timestamp": self.timestamp,
+            "cause": None if self.cause is None else self.cause._facts(),
         }
 
     @classmethod
@@ -382,18 +378,3 @@ def _restore(data: Mapping[str, object], notes: list[str]) -> QiError:
 
 def _printable(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-
-
-@lru_cache(maxsize=256)
-def _classify(kind: type[BaseException]) -> tuple[str, ErrorCategory]:
-    categories = (_BUILTIN_CATEGORIES[base] for base in kind.__mro__ if base in _BUILTIN_CATEGORIES)
-    return _upper_snake(kind.__name__), next(categories, ErrorCategory.UNKNOWN)
-
-
-def _upper_snake(name: str) -> str:
-    return "".join(
-        "_" + character
-        if index and character.isupper() and not name[index - 1].isupper() and name[index - 1] != "_"
-        else character
-        for index, character in enumerate(name)
-    ).upper()
