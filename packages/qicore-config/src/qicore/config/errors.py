@@ -67,14 +67,12 @@ def from_refused(refused: Refused, origin: str = "") -> QiError:
     return QiError(refused.code, message, _CATEGORIES[refused.code], facts)
 
 
-def from_os_error(error: OSError | ValueError, file: str) -> QiError:
-    """Return the error for a file that can't be opened or read; a ValueError is a path with a NUL in it."""
+def from_os_error(error: OSError, file: str) -> QiError:
+    """Return the error for a file that can't be read; the exception, which names only the file, is kept."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         code, problem = "CONFIG_NOT_FOUND", "there is no such file"
     else:
-        code = "CONFIG_UNREADABLE"
-        reason = error.strerror if isinstance(error, OSError) else None
-        problem = f"it can't be read: {reason or 'no valid path'}"
+        code, problem = "CONFIG_UNREADABLE", f"it can't be read: {error.strerror}"
     failure = QiError(code, f"{file}: {problem}", _CATEGORIES[code], {"origin": file})
     failure.__cause__ = error
     return failure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from datetime import date, time
+from datetime import date, datetime, time
 from enum import Enum
 from os import PathLike, fspath
 from types import MappingProxyType
@@ -91,7 +91,9 @@ def freeze_scalar(value: object) -> ConfigValue:
         return float(value)
     if isinstance(value, str):
         return freeze_scalar(str.__str__(value))
-    if isinstance(value, date | time):
+    if isinstance(value, datetime | time):
+        return value.replace(fold=0)  # no format has it, and equality does not see it
+    if isinstance(value, date):
         return value
     reveal = getattr(value, "get_secret_value", None)
     if callable(reveal):

@@ -43,7 +43,7 @@ def read_json_value(text: str, source: Source, limits: ConfigLimits) -> tuple[Co
     """Return any JSON value, frozen, and its lines; raise Refused."""
     reader = _Reader(text, source, limits)
     end = reader.skip(0)
-    value, trace, end = reader.value(end, 1, 0)
+    value, trace, end = reader.value(end, reader.line_at(end), 1)
     end = reader.skip(end)
     if end != len(text):
         raise reader.refuse("there is more text after the end", end)

@@ -36,6 +36,8 @@ def format_of(path: str) -> str:
 
 def read_file(path: str, limits: ConfigLimits) -> str:
     """Return the text of a file; raise Refused or OSError. At most the bytes that are allowed are read."""
+    if "\0" in path:
+        raise Refused("CONFIG_UNREADABLE", "a path can't have a NUL in it")
     # A pipe or a device may never end, and opening a pipe that nobody writes to never returns.
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - the path stays as it was given
         kind = "a directory" if os.path.isdir(path) else "no regular file"  # noqa: PTH112 - the same

@@ -276,7 +276,7 @@ def _expected(detail: ErrorDetails, path: Path, model: Any) -> str:
         for part in path[:-1]:
             kinds = types_at(kinds, part)
         close = difflib.get_close_matches(str(path[-1] if path else ""), field_names(kinds), n=1)
-        return f"no such key; did you mean {close[0]}?" if close else "no such key"
+        return f"no such key, did you mean {close[0]}?" if close else "no such key"
     if kind == "union_tag_invalid":
         return f"expected one of {detail.get('ctx', {}).get('expected_tags', 'the known kinds')}"
     for start, instead in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, time
+from datetime import date, datetime, time, timedelta
 from typing import Any, Final, cast
 
 from qicore.config.errors import Refused
@@ -81,6 +81,12 @@ def _not_toml(value: ConfigValue, _: str | int) -> str | None:
         return "null"
     if isinstance(value, time) and value.tzinfo is not None:
         return "a time with an offset"
+    if (
+        isinstance(value, datetime)
+        and (offset := value.utcoffset()) is not None
+        and offset % timedelta(minutes=1)
+    ):
+        return "an offset with seconds"
     return None
 
 
@@ -115,6 +121,9 @@ def _dotenv_lines(value: ConfigValue, path: tuple[str, ...]) -> Iterator[str]:
         yield f"{'__'.join(path).upper()}='{text}'\n"
 
 
+_BREAKS: Final = re.compile("[\r\x85\u2028\u2029]")
+
+
 def _write_yaml(data: PlainValue) -> str:
     import yaml
 
@@ -130,9 +139,17 @@ def _yaml_dumper() -> Any:
         def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML asks for each object
             return True
 
+        def represent_text(self, text: str) -> Any:
+            # Outside double quotes PyYAML writes these as line breaks, which then read back as blanks.
+            style = '"' if _BREAKS.search(text) else None
+            return cast("Any", self).represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    add: Any = Dumper
+    add.add_representer(str, Dumper.represent_text)
     # YAML 1.1 knows `no` and `12:30`, which is PyYAML's own list; 1.2 adds these.
-    add: Callable[[str, re.Pattern[str], list[str]], None] = cast("Any", Dumper).add_implicit_resolver
     number = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"
-    add("tag:yaml.org,2002:float", re.compile(number), list("-+.0123456789"))
-    add("tag:yaml.org,2002:int", re.compile(r"0o[0-7]+$|[-+]?[0-9]+$"), list("-+0123456789"))
+    add.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(number), list("-+.0123456789"))
+    add.add_implicit_resolver(
+        "tag:yaml.org,2002:int", re.compile(r"0o[0-7]+$|[-+]?[0-9]+$"), list("-+0123456789")
+    )
     return Dumper

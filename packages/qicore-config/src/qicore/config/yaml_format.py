@@ -89,15 +89,10 @@ def read_yaml(text: str, source: Source, limits: ConfigLimits) -> tuple[FrozenMa
 
 
 def _open_parser(text: str) -> Callable[[], _Event]:
-    parser: Any
-    try:
-        from yaml import cyaml
-    except ImportError:  # PyYAML was built without libyaml
-        from yaml.loader import BaseLoader
+    import yaml
 
-        parser = BaseLoader(text)
-    else:
-        parser = cast("Any", cyaml).CParser(text)
+    library: Any = yaml
+    parser = library.cyaml.CParser(text) if library.__with_libyaml__ else library.BaseLoader(text)
     next_event: Callable[[], _Event] = parser.get_event
     return next_event
 
