@@ -42,13 +42,14 @@ class Database(Operations):
     Success([{'id': 1, 'name': 'Ann'}])
     """
 
-    __slots__ = ("__weakref__", "_closed", "_engine")
+    __slots__ = ("__weakref__", "_closed", "_engine", "_loop")
 
     def __init__(self, engine: Engine) -> None:
-        """Wrap an engine that is open. Use `connect`."""
+        """Wrap an engine that was opened in the running event loop. Use `connect`."""
         self._engine = engine
         self._runner = engine
         self._closed = False
+        self._loop = asyncio.get_running_loop()
 
     @classmethod
     async def connect(
@@ -89,11 +90,9 @@ class Database(Operations):
         return raw
 
     def _refusal(self) -> QiError | None:
-        if self._closed:
-            return closed()
-        if not self._engine.here:
-            return bad_query("the database was opened in another event loop")
-        return None
+        if self._loop is asyncio.get_running_loop() and not self._closed:
+            return None
+        return closed() if self._closed else bad_query("the database was opened in another event loop")
 
     async def begin(self) -> Result[Transaction]:
         """Begin a transaction; it waits for the transactions before it. DB_BUSY, DB_POOL_EXHAUSTED in time.

@@ -4,7 +4,7 @@ A `Database` writes statements, checks names, and shapes rows; an engine runs st
 about them. Nothing above this module knows SQLite.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -63,19 +63,19 @@ class Cursor(Protocol):
 class Runner(Protocol):
     """What runs statements: an engine commits each on its own, a session runs them in its transaction."""
 
-    async def fetch(self, sql: str, params: Params, shape: Shape) -> Result[list[Any]]:
-        """Run a statement and return its rows, shaped by `shape.fetch`."""
+    def fetch(self, sql: str, params: Params, shape: Shape) -> Awaitable[Result[list[Any]]]:
+        """Run a statement and return its rows, shaped by `shape.prepare`."""
         ...
 
-    async def execute(self, sql: str, params: Params) -> Result[Outcome]:
+    def execute(self, sql: str, params: Params) -> Awaitable[Result[Outcome]]:
         """Run a statement and return what it did."""
         ...
 
-    async def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Result[list[Any]]:
+    def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Awaitable[Result[list[Any]]]:
         """Run an INSERT of one row into a table, whose name is quoted, and return the row as it is stored."""
         ...
 
-    async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
+    def execute_many(self, sql: str, rows: Sequence[Params]) -> Awaitable[Result[int]]:
         """Run a statement once for each row of parameters, all or nothing; return how many rows changed."""
         ...
 

@@ -1,8 +1,8 @@
 """Rows one after the other, without ever holding all of them."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.database.engine import Cursor
@@ -11,7 +11,6 @@ from qicore.database.errors import translate
 __all__ = ["RowStream"]
 
 T = TypeVar("T")
-_END: Final = object()
 
 
 class RowStream(Generic[T]):
@@ -37,10 +36,10 @@ class RowStream(Generic[T]):
     def __aiter__(self) -> Self:
         return self
 
-    def __anext__(self) -> Awaitable[Result[T]]:
-        # A Result is awaitable and gives itself, so a row that is there already costs no coroutine.
-        row = next(self._rows, _END)
-        return self._refill() if row is _END else Success(row)  # type: ignore[arg-type]
+    async def __anext__(self) -> Result[T]:
+        for row in self._rows:
+            return Success(row)
+        return await self._refill()
 
     async def _refill(self) -> Result[T]:
         if self._over:

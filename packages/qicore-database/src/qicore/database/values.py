@@ -20,6 +20,7 @@ Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 Converter: TypeAlias = Callable[[Any], Any]
 
 # What SQLite stores as it is; anything else takes the slow way through adapt().
+_UNCHANGED: Final = frozenset({int, str, bytes, type(None), bool})
 _PLAIN: Final = frozenset({int, float, str, bytes, type(None), bool, bytearray, memoryview})
 
 
@@ -55,7 +56,7 @@ def adapt_params(params: Params) -> Params:
     kind = type(params)
     if kind is tuple or kind is list:
         values = cast("Sequence[Any]", params)
-        if not values or (_PLAIN.issuperset(map(type, values)) and float not in map(type, values)):
+        if _UNCHANGED.issuperset(map(type, values)):
             return values
         return [adapt(value) for value in values]
     if isinstance(params, Mapping):

@@ -8,7 +8,7 @@ from typing import Any
 from qicore.base import Result, Success
 from qicore.database.rows import Shape
 from qicore.database.sqlite.hub import Hub
-from qicore.database.sqlite.jobs import Call, TransactionState
+from qicore.database.sqlite.jobs import Call, TransactionState, column_names
 from qicore.database.sqlite.lending import Lender
 from qicore.database.sqlite.workers import Worker
 from qicore.database.values import Params
@@ -20,7 +20,6 @@ class Step(Call):
     """A piece of the rows; the statement timeout holds for each."""
 
     limited = True
-    __slots__ = ()
 
 
 class SqliteCursor:
@@ -45,7 +44,7 @@ class SqliteCursor:
         self._worker = worker
         self._state = state
         self._cursor: sqlite3.Cursor | None = None
-        self._names: list[str] = []
+        self._names: tuple[str, ...] = ()
         self._running: Step | None = None
         self._closed = False
 
@@ -95,8 +94,9 @@ class SqliteCursor:
         cursor = self._cursor
         if cursor is None:
             cursor = self._cursor = connection.execute(self._sql, self._params)
-            self._names = [column[0] for column in cursor.description or ()]
-        return self._shape.fetch(self._names, cursor.fetchmany(size))
+            self._names = column_names(cursor)
+        rows = cursor.fetchmany(size)
+        return self._shape.prepare(self._names)(rows) if rows else rows
 
     def _end(self, _: sqlite3.Connection) -> None:
         cursor, self._cursor = self._cursor, None

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiosqlite
@@ -71,78 +71,72 @@ class SqliteEngine:
         """A new aiosqlite connection to the same database, not yet opened."""
         return aiosqlite.connect(self.opener.place.uri, uri=True, isolation_level=None)
 
-    async def fetch(self, sql: str, params: Params, shape: Shape) -> Result[list[Any]]:
+    def fetch(self, sql: str, params: Params, shape: Shape) -> Awaitable[Result[list[Any]]]:
         """Run a statement: one that reads on a reader, any other on the writer."""
         kind = kind_of(sql)
         readers = self.readers
-        if readers is not None and (kind is Kind.READ or kind is Kind.WITH):
-            if self._closed:
-                return Failure(closed())
-            future: asyncio.Future[Result[list[Any]]] = self.loop.create_future()
-            job = Fetch(future, None, sql, params, shape)
-            readers.submit(job)
-            try:
-                result = await future
-            except asyncio.CancelledError:
-                self.hub.stop(job, "cancelled")
-                raise
-            if kind is Kind.READ or result.error is None or not _needs_writer(result, self.opener.config):
-                return result
+        if readers is None or (kind is not Kind.READ and kind is not Kind.WITH):
+            return self._fetch_from_writer(kind, sql, params, shape)
+        if self._closed:
+            return Failure(closed())
+        # No coroutine of its own: it would cost as much as the hop of one job among many.
+        future: asyncio.Future[Result[list[Any]]] = self.loop.create_future()
+        job = Fetch(future, None, sql, params, shape)
+        readers.submit(job)
+        if kind is Kind.READ:
+            return future
+        return self._fetch_again(future, sql, params, shape)
+
+    def _fetch_from_writer(
+        self, kind: Kind, sql: str, params: Params, shape: Shape
+    ) -> Awaitable[Result[list[Any]]]:
         if kind is Kind.CONTROL:
             return Failure(refuse_control())
         job = Fetch(self.loop.create_future(), None, sql, params, shape)
         job.reads = kind is Kind.READ
         job.alone = kind is Kind.ALONE
         job.guarded = not (job.reads or job.alone)
-        return await self._submit(job)
+        return self._submit(job)
 
-    async def execute(self, sql: str, params: Params) -> Result[Outcome]:
-        """Run a statement on the writer; it is committed when this returns."""
-        if self._closed:
-            return Failure(closed())
+    async def _fetch_again(
+        self, tried: Awaitable[Result[list[Any]]], sql: str, params: Params, shape: Shape
+    ) -> Result[list[Any]]:
+        """Return the rows of a WITH statement: a reader refuses one that writes, before it does anything."""
+        result = await tried
+        error = result.error
+        if error is None or error.context.get("sqlite") != "SQLITE_READONLY" or self.opener.config.read_only:
+            return result
+        return await self._fetch_from_writer(Kind.WITH, sql, params, shape)
+
+    def execute(self, sql: str, params: Params) -> Awaitable[Result[Outcome]]:
+        """Run a statement on the writer; it is committed when this is answered."""
         kind = kind_of(sql)
         if kind is Kind.CONTROL:
             return Failure(refuse_control())
-        desk = self.desk
-        if desk.owner is not None and desk.held_by_caller:
-            return Failure(_deadlock())
-        future: asyncio.Future[Result[Outcome]] = self.loop.create_future()
-        job = Execute(future, None, sql, params)
+        job = Execute(self.loop.create_future(), None, sql, params)
         if kind is Kind.ALONE:
             job.alone = True
-        desk.submit(job)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self.hub.stop(job, "cancelled")
-            raise
+        return self._submit(job)
 
-    async def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Result[list[Any]]:
+    def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Awaitable[Result[list[Any]]]:
         """Insert a row, commit, and return it."""
-        return await self._submit(Insert(self.loop.create_future(), None, sql, params, shape, table))
+        return self._submit(Insert(self.loop.create_future(), None, sql, params, shape, table))
 
-    async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
+    def execute_many(self, sql: str, rows: Sequence[Params]) -> Awaitable[Result[int]]:
         """Run a statement for many rows and commit, all or nothing."""
         if kind_of(sql) is Kind.CONTROL:
             return Failure(refuse_control())
-        return await self._submit(ExecuteMany(self.loop.create_future(), None, sql, rows))
+        return self._submit(ExecuteMany(self.loop.create_future(), None, sql, rows))
 
-    async def _submit(self, job: Job) -> Result[Any]:
+    def _submit(self, job: Job) -> Awaitable[Result[Any]]:
+        """Hand a job to the writer, to be committed on its own."""
         if self._closed:
             return Failure(closed())
         if self.desk.owner is not None and self.desk.held_by_caller:
             return Failure(_deadlock())
         self.desk.submit(job)
-        return await self._answer(job)
-
-    async def _answer(self, job: Job) -> Result[Any]:
         assert job.future is not None
-        try:
-            result: Result[Any] = await job.future
-        except asyncio.CancelledError:
-            self.hub.stop(job, "cancelled")
-            raise
-        return result
+        return job.future
 
     def cursor(self, sql: str, params: Params, shape: Shape) -> Cursor:
         """Return the rows of a statement that reads."""
@@ -198,11 +192,12 @@ class SqliteEngine:
         if lent.error is not None:
             return Failure(lent.error)
         worker = lent.unwrap()
-        job = Call(self.loop.create_future(), None, _nothing)
+        future: asyncio.Future[Result[Any]] = self.loop.create_future()
+        job = Call(future, None, _nothing)
         job.fn = make(job)
         worker.submit(job)
         try:
-            return await self._answer(job)
+            return await future
         finally:
             lender.give_back(worker)
 
@@ -261,7 +256,7 @@ class SqliteEngine:
         stop.alone = True
         self.desk.submit(stop)
         results.append(await future)
-        hub.cancel_timer()
+        hub.close()
         return next((result for result in results if result.is_failure), Success(None))
 
     async def _retire(self, worker: Worker) -> Result[None]:
@@ -280,11 +275,6 @@ class SqliteEngine:
         for worker in list(self.hub.workers):
             worker.own.append(Stop(None))
             worker.ring()
-
-
-def _needs_writer(result: Result[Any], config: DatabaseConfig) -> bool:
-    error = result.error
-    return error is not None and error.context.get("sqlite") == "SQLITE_READONLY" and not config.read_only
 
 
 def _deadlock() -> QiError:

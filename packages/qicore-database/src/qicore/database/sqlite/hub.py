@@ -11,6 +11,7 @@ from qicore.base import Failure, QiError, Result
 from qicore.database.config import DatabaseConfig
 from qicore.database.errors import closed, pool_exhausted, timed_out
 from qicore.database.sqlite.jobs import Job, Stopped
+from qicore.database.sqlite.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from qicore.database.sqlite.workers import Worker
@@ -42,42 +43,39 @@ class Hub:
         self.workers: list[Worker] = []
         self.on_tick: list[Callable[[float], bool]] = []
         self.served = 0
-        self._outstanding = 0
+        self.outstanding = 0
         self._stopping: set[Job] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self._wakeup = Wakeup(loop, self.deliver)
+        # Has the loop give out what is done: the one thing here that threads call.
+        self.wake = self._wakeup.ring
 
     def count(self, job: Job) -> None:
         """Take note of a job that was handed to a thread."""
         job.since = self.clock()
-        self._outstanding += 1
-        if self._timer is None:
-            self._timer = self.loop.call_later(TICK, self._tick)
+        self.outstanding += 1
+        if self.timer is None:
+            self.timer = self.loop.call_later(TICK, self._tick)
 
     def keep_time(self) -> None:
         """Start the tick, for something that waits without a job."""
-        if self._timer is None:
-            self._timer = self.loop.call_later(TICK, self._tick)
-
-    def wake(self) -> None:
-        """Have the loop give out what is done. The one operation here that threads call."""
-        try:
-            self.loop.call_soon_threadsafe(self.deliver)
-        except RuntimeError:
-            # The loop is closed: nobody waits any more.
-            self.done.clear()
+        if self.timer is None:
+            self.timer = self.loop.call_later(TICK, self._tick)
 
     def deliver(self) -> None:
         """Give out the answers."""
         done = self.done
+        served = 0
         while done:
             job, result = done.popleft()
-            self._outstanding -= 1
-            self.served += 1
-            if self._stopping:
-                self._stopping.discard(job)
+            served += 1
             future = job.future
             if future is not None and not future.done():
                 future.set_result(result)
+            if job.stop:
+                self._stopping.discard(job)
+        self.served += served
+        self.outstanding -= served
 
     def answer(self, job: Job, error: QiError) -> None:
         """Answer a job that no thread has begun: its thread will pass over it."""
@@ -111,31 +109,33 @@ class Hub:
                 self.answer(job, pool_exhausted(self.pool_timeout, what))
 
     def _tick(self) -> None:
-        self._timer = None
+        self.timer = None
         try:
             self.deliver()
             now = self.clock()
             for job in tuple(self._stopping):
                 # An interrupt that comes a moment before its statement is lost, so it is repeated.
                 self._interrupt(job)
-            self._limit_statements(now)
+            self._watch_statements(now)
             waiting = [look(now) for look in self.on_tick]
         except Exception:
             _logger.exception("the database can't look after its connections")
             waiting = [True]
-        if (self._outstanding or any(waiting)) and self._timer is None:
-            self._timer = self.loop.call_later(TICK, self._tick)
+        if (self.outstanding or any(waiting)) and self.timer is None:
+            self.timer = self.loop.call_later(TICK, self._tick)
 
-    def _limit_statements(self, now: float) -> None:
-        if self.statement_timeout is None:
-            return
+    def _watch_statements(self, now: float) -> None:
+        """Stop what runs for a task that was cancelled, or for too long."""
+        limit = self.statement_timeout
         for worker in self.workers:
             job = worker.current
-            if job is None or job is not worker.seen:
+            if job is None or job is not worker.seen or worker.waiting:
                 worker.seen = job
                 worker.seen_at = now
-            elif job.limited and not job.stop and now - worker.seen_at > self.statement_timeout:
+            elif job.limited and limit is not None and not job.stop and now - worker.seen_at > limit:
                 self.stop(job, "timeout")
+            if job is not None and not job.stop and job.unwanted:
+                self.stop(job, "cancelled")
 
     def reason(self, job: Job) -> QiError | None:
         """Return why a job was interrupted, if it was by us."""
@@ -143,8 +143,9 @@ class Hub:
             return timed_out(self.statement_timeout or 0.0, job.sql)
         return closed() if job.stop == "closed" else None
 
-    def cancel_timer(self) -> None:
-        """Stop keeping time."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def close(self) -> None:
+        """Stop keeping time, and leave the loop; called when all threads have ended."""
+        self._wakeup.close()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias
+from operator import itemgetter
+from typing import Any, Literal, TypeAlias
 
 from qicore.base import QiError
 from qicore.database.engine import Outcome
@@ -11,8 +12,20 @@ from qicore.database.rows import Shape
 from qicore.database.scan import Kind, kind_of
 from qicore.database.values import Params
 
-__all__ = ["Begin", "Call", "Execute", "ExecuteMany", "Fetch", "Insert", "Job", "Stop", "TransactionState"]
+__all__ = [
+    "Begin",
+    "Call",
+    "Execute",
+    "ExecuteMany",
+    "Fetch",
+    "Insert",
+    "Job",
+    "Stop",
+    "TransactionState",
+    "column_names",
+]
 
+Prepared: TypeAlias = tuple[Shape, Callable[[list[Any]], list[Any]]]
 Stopped: TypeAlias = Literal["", "cancelled", "timeout", "closed"]
 
 
@@ -29,7 +42,7 @@ class Job:
     """One thing to do. `stop` says that its result is no longer wanted, and why.
 
     Attributes:
-        future: what waits for the answer; None when nobody does.
+        future: what waits for the answer; None when nobody does. A cancelled one stops the job.
         since: when it was handed over, on the database's clock.
         state: the transaction it belongs to, if any.
         begins: it opens a transaction.
@@ -40,30 +53,36 @@ class Job:
         reads: it changes nothing.
     """
 
-    begins: ClassVar[bool] = False
-    limited: ClassVar[bool] = True
-    __slots__ = ("alone", "control", "future", "guarded", "reads", "since", "sql", "state", "stop")
+    # Defaults of the class, not of __init__: a job is made for every statement, and most have only these.
+    sql: Any = None
+    state: TransactionState | None = None
+    since = 0.0
+    stop: Stopped = ""
+    begins = False
+    control = False
+    limited = True
+    guarded = False
+    alone = False
+    reads = False
 
     def __init__(self, future: "asyncio.Future[Any] | None", state: TransactionState | None = None) -> None:
         self.future = future
-        self.state = state
-        self.sql: str | None = None
-        self.since = 0.0
-        self.stop: Stopped = ""
-        self.control = False
-        self.guarded = False
-        self.alone = False
-        self.reads = False
+        if state is not None:
+            self.state = state
 
-    def run(self, connection: sqlite3.Connection) -> Any:
+    @property
+    def unwanted(self) -> bool:
+        """Whether nobody wants it done any more."""
+        future = self.future
+        return not self.control and (bool(self.stop) or (future is not None and future.cancelled()))
+
+    def run(self, cursor: sqlite3.Cursor) -> Any:
         """Do it; the value is the answer, an exception becomes a Failure."""
         raise NotImplementedError
 
 
 class Fetch(Job):
     """Run a statement and return its shaped rows."""
-
-    __slots__ = ("_sql", "params", "shape")
 
     def __init__(
         self,
@@ -73,18 +92,27 @@ class Fetch(Job):
         params: Params,
         shape: Shape,
     ) -> None:
-        super().__init__(future, state)
-        self.sql = self._sql = sql
+        self.future = future
+        if state is not None:
+            self.state = state
+        self.sql: str = sql
         self.params = params
         self.shape = shape
 
-    def run(self, connection: sqlite3.Connection) -> list[Any]:
+    def run(self, cursor: sqlite3.Cursor) -> list[Any]:
         """Fetch all rows at once."""
-        cursor = connection.execute(self._sql, self.params)
-        rows = cursor.fetchall()
+        rows = cursor.execute(self.sql, self.params).fetchall()
+        return self.shape.prepare(column_names(cursor))(rows) if rows else rows
+
+    def run_among_others(self, cursor: sqlite3.Cursor, prepared: dict[str, Prepared]) -> list[Any]:
+        """Fetch all rows at once; `prepared` remembers shapes by statement, while the schema can't change."""
+        rows = cursor.execute(self.sql, self.params).fetchall()
         if not rows:
             return rows
-        return self.shape.fetch([column[0] for column in cursor.description], rows)
+        known = prepared.get(self.sql)
+        if known is None or known[0] is not self.shape:
+            known = prepared[self.sql] = (self.shape, self.shape.prepare(column_names(cursor)))
+        return known[1](rows)
 
 
 class Insert(Fetch):
@@ -94,8 +122,6 @@ class Insert(Fetch):
     trigger made of the row. So it gives the row's id, and the row is read again; where there is no id,
     RETURNING it is.
     """
-
-    __slots__ = ("table",)
 
     def __init__(
         self,
@@ -110,51 +136,49 @@ class Insert(Fetch):
         self.table = table
         self.guarded = True
 
-    def run(self, connection: sqlite3.Connection) -> list[Any]:
+    def run(self, cursor: sqlite3.Cursor) -> list[Any]:
         """Insert, and read what is there now."""
         try:
-            cursor = connection.execute(f"{self._sql} RETURNING _rowid_, *", self.params)
+            cursor.execute(f"{self.sql} RETURNING _rowid_, *", self.params)
         except sqlite3.OperationalError as exception:
             if "_rowid_" not in str(exception):
                 raise
-            cursor = connection.execute(f"{self._sql} RETURNING *", self.params)
-            return self.shape.fetch([column[0] for column in cursor.description], cursor.fetchall())
+            cursor.execute(f"{self.sql} RETURNING *", self.params)
+            return self.shape.prepare(column_names(cursor))(cursor.fetchall())
         returned = cursor.fetchall()
-        names = [column[0] for column in cursor.description][1:]
+        names = column_names(cursor)[1:]
         read = f"SELECT * FROM {self.table} WHERE _rowid_ = ?"  # noqa: S608 - the name is quoted
-        rows = connection.execute(read, returned[0][:1]).fetchall() if returned else []
-        return self.shape.fetch(names, rows or [row[1:] for row in returned])
+        rows = cursor.execute(read, returned[0][:1]).fetchall() if returned else []
+        return self.shape.prepare(names)(rows or [row[1:] for row in returned])
 
 
 class Execute(Job):
     """Run a statement and return its Outcome."""
 
-    __slots__ = ("_sql", "params")
-
     def __init__(
         self, future: "asyncio.Future[Any]", state: TransactionState | None, sql: str, params: Params
     ) -> None:
-        super().__init__(future, state)
-        self.sql = self._sql = sql
+        self.future = future
+        if state is not None:
+            self.state = state
+        self.sql: str = sql
         self.params = params
 
-    def run(self, connection: sqlite3.Connection) -> Outcome:
+    def run(self, cursor: sqlite3.Cursor) -> Outcome:
         """Execute it to its end."""
-        cursor = connection.execute(self._sql, self.params)
+        cursor.execute(self.sql, self.params)
         if cursor.description is not None:
             # Its rows are not wanted, but SQLite counts the changes once the last one was fetched.
             for _ in cursor:
                 pass
         count = cursor.rowcount
-        if count > 0 and kind_of(self._sql) is Kind.INSERT:
+        if count > 0 and kind_of(self.sql) is Kind.INSERT:
             return Outcome(count, cursor.lastrowid)
         return Outcome(max(count, 0), None)
 
 
 class ExecuteMany(Job):
     """Run a statement for many rows of parameters and return the count of changed rows."""
-
-    __slots__ = ("_sql", "rows")
 
     def __init__(
         self,
@@ -163,22 +187,22 @@ class ExecuteMany(Job):
         sql: str,
         rows: Sequence[Params],
     ) -> None:
-        super().__init__(future, state)
-        self.sql = self._sql = sql
+        self.future = future
+        if state is not None:
+            self.state = state
+        self.sql: str = sql
         self.rows = rows
         self.guarded = True
 
-    def run(self, connection: sqlite3.Connection) -> int:
+    def run(self, cursor: sqlite3.Cursor) -> int:
         """Execute it for each row."""
-        return max(connection.executemany(self._sql, self.rows).rowcount, 0)
+        return max(cursor.executemany(self.sql, self.rows).rowcount, 0)
 
 
 class Call(Job):
     """Call a function with the connection and return what it returns."""
 
     limited = False
-
-    __slots__ = ("fn",)
 
     def __init__(
         self,
@@ -189,19 +213,26 @@ class Call(Job):
         super().__init__(future, state)
         self.fn = fn
 
-    def run(self, connection: sqlite3.Connection) -> Any:
+    def run(self, cursor: sqlite3.Cursor) -> Any:
         """Call the function."""
-        return self.fn(connection)
+        return self.fn(cursor.connection)
+
+
+_first = itemgetter(0)
+
+
+def column_names(cursor: sqlite3.Cursor) -> tuple[str, ...]:
+    """Return the names of the columns that a statement gives."""
+    return tuple(map(_first, cursor.description or ()))
 
 
 class Begin(Call):
     """Open a transaction."""
 
     begins = True
-    __slots__ = ()
 
 
 class Stop(Job):
-    """Close the connection and end the thread."""
+    """Close the connection and end the thread. It does not run as others do: it is stopped from the start."""
 
-    __slots__ = ()
+    stop: Stopped = "closed"

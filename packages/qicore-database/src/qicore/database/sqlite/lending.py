@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from qicore.base import Failure, Result, Success
 from qicore.database.errors import closed, pool_exhausted
@@ -12,6 +12,11 @@ from qicore.database.sqlite.jobs import Job, Stop
 from qicore.database.sqlite.workers import Reader, Worker, Writer
 
 __all__ = ["Lender", "Readers", "WriterDesk"]
+
+
+# Ticks without progress after which a read counts as a long one: with fewer, a thread that merely was not
+# scheduled, on a busy machine, would count as stuck.
+_PATIENCE: Final = 2
 
 
 class _Waiter(NamedTuple):
@@ -60,8 +65,6 @@ class Lender:
         """Take a connection back and lend it to who waits longest."""
         worker.lent = False
         self._serve_waiters()
-        if not worker.lent and (worker.own or self.shared):
-            worker.ring()
 
     def _serve_waiters(self) -> None:
         while self.waiters:
@@ -107,24 +110,36 @@ class Readers(Lender):
         self.workers: list[Worker] = []
         self._made = 0
         self.first = self._new()
+        self.first.shares = True
+        self._stuck = 0
 
     def submit(self, job: Job) -> None:
         """Hand over a read."""
-        self.hub.count(job)
+        hub = self.hub
+        job.since = hub.clock()
+        hub.outstanding += 1
         self.shared.append(job)
         first = self.first
         if first.idle:
-            first.ring()
+            first.idle = False
+            first.bell.put(None)
+        if hub.timer is None:
+            hub.keep_time()
 
     def look(self, now: float) -> bool:
         """Let another connection take over from one that is stuck in a long read."""
         first = self.first
         if self.shared and not first.idle and first.progress == first.seen_progress:
-            spare = self._spare()
-            if spare is not None:
-                self.first = spare
-                spare.ring()
-        self.first.seen_progress = self.first.progress
+            self._stuck += 1
+        else:
+            self._stuck = 0
+        first.seen_progress = first.progress
+        if self._stuck >= _PATIENCE and (spare := self._spare()) is not None:
+            self._stuck = 0
+            first.shares = False
+            spare.shares = True
+            self.first = spare
+            spare.ring()
         self._shrink()
         return super().look(now)
 
@@ -171,6 +186,7 @@ class WriterDesk(Lender):
         super().__init__(hub)
         self.worker = Writer(hub, opener, self.shared)
         self.owner: asyncio.Task[object] | None = None
+        self.worker.shares = True
         hub.workers.append(self.worker)
         self.worker.start()
 
@@ -184,16 +200,20 @@ class WriterDesk(Lender):
         self.hub.count(job)
         self.shared.append(job)
         worker = self.worker
-        if worker.idle and not worker.lent:
+        if worker.idle and worker.shares:
             worker.ring()
 
     def give_back(self, worker: Worker) -> None:
         """Take the writer back."""
         self.owner = None
+        worker.shares = True
         super().give_back(worker)
+        if worker.shares and self.shared:
+            worker.ring()
 
     def _take(self) -> Worker | None:
         if self.worker.lent:
             return None
         self.worker.lent = True
+        self.worker.shares = False
         return self.worker

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from qicore.base import Failure, QiError, Result
@@ -46,35 +46,41 @@ class SqliteSession:
 
     async def begin(self) -> Result[None]:
         """Begin, and so hold the lock for writing from the start: no read can turn out stale later."""
-        result = await self._do(Begin(self._future(), self._state, _statement("BEGIN IMMEDIATE")))
+        try:
+            result: Result[None] = await self._do(
+                Begin(self._future(), self._state, _statement("BEGIN IMMEDIATE"))
+            )
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
         if result.is_failure:
             self._leave()
         return result
 
-    async def fetch(self, sql: str, params: Params, shape: Shape) -> Result[list[Any]]:
+    def fetch(self, sql: str, params: Params, shape: Shape) -> Awaitable[Result[list[Any]]]:
         """Run a statement in this transaction and return its rows."""
         kind = kind_of(sql)
         if kind is Kind.CONTROL:
             return Failure(refuse_control())
         job = Fetch(self._future(), self._state, sql, params, shape)
         job.guarded = kind in (Kind.INSERT, Kind.WRITE, Kind.WITH)
-        return await self._do(job)
+        return self._do(job)
 
-    async def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Result[list[Any]]:
+    def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Awaitable[Result[list[Any]]]:
         """Insert a row in this transaction and return it."""
-        return await self._do(Insert(self._future(), self._state, sql, params, shape, table))
+        return self._do(Insert(self._future(), self._state, sql, params, shape, table))
 
-    async def execute(self, sql: str, params: Params) -> Result[Outcome]:
+    def execute(self, sql: str, params: Params) -> Awaitable[Result[Outcome]]:
         """Run a statement in this transaction."""
         if kind_of(sql) is Kind.CONTROL:
             return Failure(refuse_control())
-        return await self._do(Execute(self._future(), self._state, sql, params))
+        return self._do(Execute(self._future(), self._state, sql, params))
 
-    async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
+    def execute_many(self, sql: str, rows: Sequence[Params]) -> Awaitable[Result[int]]:
         """Run a statement for many rows in this transaction, all or nothing."""
         if kind_of(sql) is Kind.CONTROL:
             return Failure(refuse_control())
-        return await self._do(ExecuteMany(self._future(), self._state, sql, rows))
+        return self._do(ExecuteMany(self._future(), self._state, sql, rows))
 
     def cursor(self, sql: str, params: Params, shape: Shape) -> SqliteCursor:
         """Return the rows of a statement of this transaction."""
@@ -142,19 +148,12 @@ class SqliteSession:
     def _future(self) -> "asyncio.Future[Result[Any]]":
         return self._hub.loop.create_future()
 
-    async def _do(self, job: Job) -> Result[Any]:
+    def _do(self, job: Job) -> Awaitable[Result[Any]]:
         if self._over:
             return Failure(bad_query("the transaction is over"))
         self._desk.worker.submit(job)
         assert job.future is not None
-        try:
-            result: Result[Any] = await job.future
-        except asyncio.CancelledError:
-            self._hub.stop(job, "cancelled")
-            if job.begins:
-                self.abandon()
-            raise
-        return result
+        return job.future
 
 
 def refuse_control() -> QiError:
