@@ -52,12 +52,12 @@ def test_every_line_is_known() -> None:
         ("A=1\nB='open\nC=2\n", 2, "the quote that opens the value of B is never closed"),
         ('A="open\\"\n', 1, "never closed"),
         ("A='x' y\n", 1, "more after the closing quote"),
-        ("\nA\n", 2, "A has no value: write A= for an empty one"),
-        ("export A\n", 1, "no value"),
+        ("\nA\n", 2, "here must be NAME=value; write NAME= for an empty one"),
+        ("export A\n", 1, "NAME=value"),
         ("=x\n", 1, "here must be NAME=value"),
         ("A=1\nB=2\nA=1\n", 3, "A is there twice, first on line 1"),
         ("A=${NO_SUCH_VARIABLE}\n", 1, "NO_SUCH_VARIABLE, which is not set"),
-        ("A=1\nsome words here\n", 2, "some has no value"),
+        ("A=1\nsome words here\n", 2, "NAME=value"),
         ('"A"=1\n', 1, "NAME=value"),
     ],
 )
@@ -68,7 +68,12 @@ def test_what_is_wrong_is_said_with_its_line(text: str, line: int, says: str) ->
 
 
 def test_no_error_holds_a_value() -> None:
-    for text in ("PASSWORD='hunter2", "PASSWORD='hunter2' x", "PASSWORD=hunter2\nPASSWORD=hunter2"):
+    for text in (
+        "PASSWORD='hunter2",
+        "PASSWORD='hunter2' x",
+        "PASSWORD=hunter2\nPASSWORD=hunter2",
+        "KEY=a\nhunter2\n",
+    ):
         assert "hunter2" not in str(fail(text).to_structured_data())
 
 

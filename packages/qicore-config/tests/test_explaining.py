@@ -63,6 +63,30 @@ def test_a_model_adds_its_defaults_and_its_secrets() -> None:
     }
 
 
+def test_secrets_inside_lists_and_inside_the_json_of_a_variable() -> None:
+    class Nested(BaseModel):
+        each: list[Inner] = []
+        one: Inner = Inner()
+        named: dict[str, str] = {}
+
+    environ = {
+        "APP_ONE": '{"size": 1, "pin": "hunter2"}',
+        "APP_NAMED": '{"password": "hunter2", "url": "redis://:hunter2@h", "x": "y"}',
+        "APP_CUT": '{"password": "hunter2"',
+        "APP_ODD": "[{x",
+    }
+    config = assert_success(Configuration.from_environment("APP", environ=environ))
+    config |= Configuration({"each": [{"size": 1, "pin": "hunter2"}]})
+    rows = {key: value for key, (value, _) in shown(config, Nested).items()}
+    assert rows == {
+        "cut": MASK,
+        "each": f'[{{"size": 1, "pin": "{MASK}"}}]',
+        "named": f'{{"password": "{MASK}", "url": "redis://:{MASK}@h", "x": "y"}}',
+        "odd": "[{x",
+        "one": f'{{"size": 1, "pin": "{MASK}"}}',
+    }
+
+
 def test_dataclasses_have_defaults_too() -> None:
     @dataclass
     class Plain:

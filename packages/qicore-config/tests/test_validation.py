@@ -165,6 +165,19 @@ def test_no_secret_is_shown(model: type[BaseModel], data: dict[str, Any]) -> Non
     assert SECRET not in str(error) + repr(error) + str(error.to_structured_data())
 
 
+def test_no_secret_in_the_json_of_a_variable_is_shown() -> None:
+    class Whole(BaseModel):
+        one: LeakyWhole
+
+    environ = {"APP_ONE": f'{{"password": "{SECRET}", "plain": "{SECRET}"}}'}
+    config = assert_success(Configuration.from_environment("APP", environ=environ))
+    error = fail(config, Whole)
+    assert "one: ******** and '********' are alike (environment variable APP_ONE)" in error.message
+    environ["APP_ONE"] = '{"password": "x"}'
+    error = fail(assert_success(Configuration.from_environment("APP", environ=environ)), Settings)
+    assert "one: no such key" in error.message
+
+
 @given(st.text(min_size=4), st.sampled_from(["password", "plain"]))
 def test_no_secret_is_shown_whatever_it_is(secret: str, key: str) -> None:
     if secret.isascii() and secret.lower() in "'value' is bad this value is not accepted ********":

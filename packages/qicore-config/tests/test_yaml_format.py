@@ -91,7 +91,7 @@ def test_an_empty_document_is_an_empty_configuration(text: str) -> None:
         ("? [a]\n: 1\n", 1, "a key must be text"),
         ("a: !!python/object:os.system {}\n", 1, "tag"),
         ("a: !!python/name:os.system ''\n", 1, "tag"),
-        ("a: !mine 1\n", 1, "the tag !mine is not known here"),
+        ("a: !mine 1\n", 1, "text that starts with ! needs quotes"),
         ("a: !!timestamp 2024-01-01\n", 1, "the tag !!timestamp is not known here"),
         ("a: !!int x\n", 1, "not what its tag"),
         ("a: !!set {x}\n", 1, "tag"),
@@ -120,6 +120,13 @@ def test_no_message_shows_the_text() -> None:
         "password: hunter2\n  bad: [",
         "a: [hunter2, }\n",
         "password: @hunter2\n",
+        "password: *hunter2\n",
+        "password: !hunter2\n",
+        "password: !hunter2!x y\n",
+        "password: !<hunter2> y\n",
+        "password: %hunter2\n",
+        "%hunter2 x\n",
+        "password: &hunter2 x\nb: *c\n",
     ):
         error = fail(text)
         assert "hunter2" not in str(error.to_structured_data())

@@ -92,7 +92,8 @@ class _Reader:
         self.move(match)
         self.move(_INLINE.match(self.text, self.at))
         if not self.text.startswith("=", self.at):
-            raise self.refuse(f"{name} has no value: write {name}= for an empty one", line)
+            # Not even the name is told: it may be a line of a key that was pasted without quotes.
+            raise self.refuse("here must be NAME=value; write NAME= for an empty one", line)
         self.at += 1
         value = self.value(name, line)
         first = self.found.get(name)

@@ -47,17 +47,17 @@ def read_environment(
 
     `dotenv` is the path of a dotenv file: what it sets counts where `environ` has no such variable.
     """
-    layer = Source(layer="environment")
+    if prefix and not prefix.endswith("_"):
+        prefix += "_"
     found: dict[str, Variable] = {}
     if dotenv is not None:
         bindings = _read_dotenv_file(dotenv, environ, limits)
         variables = variables_of(bindings, Source(layer="environment", file=dotenv))
         found = {variable.name: variable for variable in variables}
-    for name, value in environ.items():
-        found[name] = Variable(name, value, Source(layer="environment", variable=name), 0)
-    if prefix and not prefix.endswith("_"):
-        prefix += "_"
-    return nest(found.values(), prefix, separator, layer, limits)
+    for name in environ:
+        if name.startswith(prefix):
+            found[name] = Variable(name, environ[name], Source(layer="environment", variable=name), 0)
+    return nest(found.values(), prefix, separator, Source(layer="environment"), limits)
 
 
 def _read_dotenv_file(path: str, environ: Mapping[str, str], limits: ConfigLimits) -> list[Binding]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, cast
 
 from qicore.config.paths import Path
-from qicore.config.tree import ConfigValue
 
-__all__ = ["MASK", "is_secret_path", "render", "secret_texts"]
+__all__ = ["MASK", "is_secret_path", "mask_urls", "names_secret", "render", "secret_texts"]
 
 MASK: Final = "********"
 """What is shown in place of a secret."""
@@ -26,6 +25,7 @@ _ABOUT: Final = frozenset((
     "limit", "max", "min", "minutes", "name", "path", "policy", "required", "seconds", "size", "ttl",
     "type", "url",
 ))  # fmt: skip
+_TOKEN: Final = re.compile(r"[\w-]+")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _URL_PASSWORD: Final = re.compile(r"(?<=://)([^/?#\s@:]{0,256}):[^/?#\s]{1,1024}@")
 _URL_TOKEN: Final = re.compile(r"(?<=http://)[^/?#\s@:]{1,999}@|(?<=https://)[^/?#\s@:]{1,999}@")
@@ -54,49 +54,42 @@ def _is_secret(key: str) -> bool:
     return False
 
 
-def render(value: ConfigValue, *, secret: bool) -> str:
-    """Return a value for people: secrets masked, what a terminal would obey escaped.
+def render(value: object) -> str:
+    """Return a value that was masked for people: what a terminal would obey is escaped.
 
-    >>> render("postgres://app:hunter2@db/main", secret=False)
+    >>> render("postgres://app:hunter2@db/main")
     'postgres://app:********@db/main'
     """
-    if secret and value not in (None, ""):
-        return MASK
     if isinstance(value, str):
-        text = _mask_urls(value)
-    elif isinstance(value, Mapping | tuple):
+        text = mask_urls(value)
+    elif isinstance(value, dict | list):
         import json  # not needed by those who only merge and validate
 
-        text = json.dumps(_masked(value), ensure_ascii=False, default=str)
+        text = json.dumps(value, ensure_ascii=False, default=str)
     else:
         text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     return text if text.isprintable() else "".join(map(_printable, text))
 
 
-def secret_texts(value: ConfigValue) -> Iterator[str]:
+def secret_texts(value: object) -> Iterator[str]:
     """Yield every text in a value that is secret."""
     if isinstance(value, Mapping):
-        for item in value.values():
+        for item in cast("Mapping[str, object]", value).values():
             yield from secret_texts(item)
-    elif isinstance(value, tuple):
-        for item in value:
+    elif isinstance(value, tuple | list):
+        for item in cast("Iterable[object]", value):
             yield from secret_texts(item)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
 
 
-def _masked(value: ConfigValue) -> object:
-    if isinstance(value, Mapping):
-        return {
-            key: MASK if _is_secret(key) and item not in (None, "") else _masked(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, tuple):
-        return [_masked(item) for item in value]
-    return _mask_urls(value) if isinstance(value, str) else value
+def names_secret(text: str) -> bool:
+    """Return whether there is the name of a secret anywhere in a text that is no structure."""
+    return any(_is_secret(word) for word in _TOKEN.findall(text))
 
 
-def _mask_urls(text: str) -> str:
+def mask_urls(text: str) -> str:
+    """Return the text with the passwords and tokens of the URLs in it masked."""
     if "://" not in text:
         return text
     text = _URL_TOKEN.sub(f"{MASK}@", _URL_PASSWORD.sub(rf"\1:{MASK}@", text))

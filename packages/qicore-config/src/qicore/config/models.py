@@ -14,7 +14,15 @@ from qicore.config.paths import Path
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["adapter_of", "defaults_of", "field_names", "fields_by_key", "is_secret_field", "types_at"]
+__all__ = [
+    "adapter_of",
+    "defaults_of",
+    "field_names",
+    "fields_by_key",
+    "is_secret_field",
+    "is_secret_type",
+    "types_at",
+]
 
 
 @lru_cache(maxsize=256)
@@ -61,13 +69,18 @@ def is_secret_field(model: Any, path: Path) -> bool:
     kinds = [model]
     for part in path:
         kinds = types_at(kinds, part)
-        if any(_is_secret_type(inner) for kind in kinds for inner in _plain(kind)):
+        if any(map(is_secret_type, kinds)):
             return True
     return False
 
 
+def is_secret_type(kind: Any) -> bool:
+    """Return whether a type, which is no union, holds a secret."""
+    return hasattr(get_origin(kind) or kind, "get_secret_value")
+
+
 def types_at(kinds: list[Any], part: str | int) -> list[Any]:
-    """Return the types of what is at `part` of values of these types."""
+    """Return the types of what is at `part` of values of these types, none of them a union."""
     found: list[Any] = []
     for kind in (inner for outer in kinds for inner in _plain(outer)):
         arguments = get_args(kind)
@@ -115,7 +128,3 @@ def _plain(kind: Any) -> Iterator[Any]:
             yield from _plain(one)
     else:
         yield kind
-
-
-def _is_secret_type(kind: Any) -> bool:
-    return hasattr(get_origin(kind) or kind, "get_secret_value")

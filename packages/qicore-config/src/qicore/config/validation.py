@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,14 @@ from qicore.base import Failure, QiError, Result, Success
 from qicore.config.config import ConfigLimits
 from qicore.config.errors import Refused, unforeseen
 from qicore.config.masking import MASK, is_secret_path, secret_texts
-from qicore.config.models import adapter_of, field_names, fields_by_key, is_secret_field, types_at
+from qicore.config.models import (
+    adapter_of,
+    field_names,
+    fields_by_key,
+    is_secret_field,
+    is_secret_type,
+    types_at,
+)
 from qicore.config.paths import Key, Path, parse_key, show_path
 from qicore.config.tree import (
     Branch,
@@ -24,7 +31,6 @@ from qicore.config.tree import (
     Source,
     Trace,
     find,
-    leaves,
     mark_of,
     origin_of,
     thaw,
@@ -78,11 +84,12 @@ class Problem:
 
 
 class _InvalidError(Exception):
-    """pydantic's findings, without the values that its own exception carries."""
+    """pydantic's findings, without the values that its own exception shows, and what was validated."""
 
-    def __init__(self, details: list[ErrorDetails]) -> None:
+    def __init__(self, details: list[ErrorDetails], data: Any) -> None:
         super().__init__()
         self.details = details
+        self.data = data
 
 
 def _report(code: str, problems: list[Problem]) -> QiError:
@@ -95,9 +102,9 @@ def validate_model(values: FrozenMapping, trace: Branch, model: type[T]) -> Resu
     """Return the model that the values make: CONFIG_INVALID, CONFIG_BAD_MODEL, CONFIG_CHECK_FAILED."""
     try:
         validate = getattr(model, "model_validate", None) or adapter_of(cast("Any", model)).validate_python
-        instance: T = _run(validate, thaw(values), trace)
+        instance: T = _run(validate, _with_models_read(values, trace, model), trace)
     except _InvalidError as invalid:
-        return Failure(_report("CONFIG_INVALID", _problems(invalid.details, values, trace, model)))
+        return Failure(_report("CONFIG_INVALID", _problems(invalid, trace, model)))
     except Exception as error:  # noqa: BLE001 - whatever a validator of the user's raises
         return Failure(_not_ours(model, error))
     wrong = [
@@ -180,16 +187,36 @@ def _run(validate: Callable[[Any], T], data: PlainValue, trace: Trace) -> T:
             details = error.errors(include_url=False, include_input=False)
         # Out here: an exception raised in the handler would carry pydantic's own, which holds every value.
         holder: dict[str | int, Any] = {"": data}
-        if not any([_decode(detail, holder, trace) for detail in details]):  # noqa: C419 - all of them, not just one
-            raise _InvalidError(details)
+        if not any([_decode(detail["type"], detail["loc"], holder, trace) for detail in details]):  # noqa: C419 - all of them, not just one
+            raise _InvalidError(details, data)
         data = holder[""]
 
 
-def _decode(detail: ErrorDetails, holder: dict[str | int, Any], trace: Trace) -> bool:
-    kind = detail["type"]
+def _with_models_read(values: FrozenMapping, trace: Branch, model: Any) -> PlainValue:
+    """Thaw, and read the JSON of variables where a model is wanted: its validators wait for a mapping."""
+    data = thaw(values)
+    for path in _json_texts(values, trace, ()):
+        kinds: list[Any] = [model]
+        for part in path:
+            kinds = types_at(kinds, part)
+        if str not in kinds and any(fields_by_key(kind) for kind in kinds):
+            _decode("model_type", path, {"": data}, trace)
+    return data
+
+
+def _json_texts(values: FrozenMapping, trace: Branch, path: Path) -> Iterator[Path]:
+    for key, item in values.items():
+        if isinstance(item, str):
+            if item.lstrip().startswith("{") and _is_text(trace.children[key]):
+                yield (*path, key)
+        elif isinstance(item, MappingProxyType):
+            yield from _json_texts(item, cast("Branch", trace.children[key]), (*path, key))
+
+
+def _decode(kind: str, loc: Path, holder: dict[str | int, Any], trace: Trace) -> bool:
     if kind not in _LISTS and kind not in _MAPPINGS:
         return False
-    path = _walk(holder[""], detail["loc"])
+    path = _walk(holder[""], loc)
     inside: Any = holder
     last: str | int = ""
     for part in path:
@@ -237,11 +264,11 @@ def _is_text(trace: Trace) -> bool:
     return mark_of(trace)[0].variable is not None
 
 
-def _problems(details: list[ErrorDetails], values: FrozenMapping, trace: Branch, model: Any) -> list[Problem]:
-    data = thaw(values)
-    hidden = _secret_texts(values, trace, model)
+def _problems(invalid: _InvalidError, trace: Branch, model: Any) -> list[Problem]:
+    data = invalid.data
+    hidden = _secret_texts(data, model)
     found: dict[Path, list[str]] = {}
-    for detail in details:
+    for detail in invalid.details:
         path = _walk(data, detail["loc"])
         if detail["type"] == "missing":
             path = (*path, detail["loc"][-1])
@@ -289,37 +316,40 @@ def _expected(detail: ErrorDetails, path: Path, model: Any) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _secret_texts(values: FrozenMapping, trace: Branch, model: Any) -> list[str]:
-    texts: set[str] = set()
-    for path, value, _ in leaves(values, trace):
-        texts.update(_secrets_in(value, path, model))
+def _secret_texts(data: Any, model: Any) -> list[str]:
+    texts = set(_secrets_in(data, [model]))
     whole = {form for text in texts for form in (text, repr(text)[1:-1]) if len(form) >= _SHORTEST_SECRET}
     return sorted(whole, key=len, reverse=True)
 
 
-def _secrets_in(value: ConfigValue, path: Path, model: Any) -> Iterator[str]:
-    if is_secret_path(path) or is_secret_field(model, path):
-        yield from secret_texts(value)
-    elif isinstance(value, tuple):
-        for index, item in enumerate(value):
-            yield from _secrets_in(item, (*path, index), model)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _secrets_in(item, (*path, key), model)
+def _secrets_in(data: Any, kinds: list[Any]) -> Iterator[str]:
+    items: Iterable[tuple[str | int, Any]]
+    if isinstance(data, dict):
+        items = cast("dict[str, Any]", data).items()
+    elif isinstance(data, list):
+        items = enumerate(cast("Iterable[Any]", data))
+    else:
+        return
+    for key, item in items:
+        below = types_at(kinds, key)
+        if is_secret_path((key,)) or any(map(is_secret_type, below)):
+            yield from secret_texts(item)
+        else:
+            yield from _secrets_in(item, below)
 
 
 # pydantic takes true for the number 1 unless it is strict in all things: so the outcome is looked at.
 
 
 def _booleans(value: ConfigValue, trace: Trace, path: Path) -> Iterator[tuple[Path, Trace]]:
-    if isinstance(trace, Branch):
-        items = (
-            value.items() if isinstance(value, Mapping) else enumerate(cast("tuple[ConfigValue, ...]", value))
-        )
-        for key, item in items:
-            yield from _booleans(item, trace.children[key], (*path, key))
-    elif value is True or value is False:
-        yield path, trace
+    if not isinstance(trace, Branch):
+        return
+    items = value.items() if isinstance(value, MappingProxyType) else enumerate(cast("Iterable[Any]", value))
+    for key, item in items:
+        if item is True or item is False:
+            yield (*path, key), trace.children[key]
+        elif isinstance(item, MappingProxyType | tuple):
+            yield from _booleans(cast("ConfigValue", item), trace.children[key], (*path, key))
 
 
 def _at(instance: Any, path: Path) -> Any:

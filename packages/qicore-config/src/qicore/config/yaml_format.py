@@ -31,6 +31,8 @@ _NAN: Final = frozenset((".nan", ".NaN", ".NAN"))
 _MAX_DIGITS: Final = 4300
 _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = object()
+# What the pure Python parser quotes from the text, but for single characters and `<names of tokens>`.
+_QUOTED: Final = re.compile(r" ?'(?![<\\])[^']{2,}'")
 
 # PyYAML's events, whose types its stubs leave open.
 _Event: TypeAlias = Any
@@ -77,7 +79,7 @@ def read_yaml(text: str, source: Source, limits: ConfigLimits) -> tuple[FrozenMa
         return _Reader(text, source, limits).read()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = error.problem or error.context or "it is no YAML"
+        problem = _QUOTED.sub("", error.problem or error.context or "it is no YAML")
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     except YAMLError as error:  # a character that YAML does not have
         problem = "a character that YAML does not allow"
@@ -180,7 +182,7 @@ class _Reader:
             raise _refuse("an alias can't be a key", event)
         node = self.anchors.get(event.anchor)
         if node is None:
-            raise _refuse(f"the alias *{event.anchor} names no anchor before it", event)
+            raise _refuse("the alias names no anchor before it; text that starts with * needs quotes", event)
         value, trace, size, levels = node
         if not isinstance(trace, Branch):
             trace = (self.source, event.start_mark.line + 1)
@@ -192,7 +194,7 @@ class _Reader:
             raise _refuse("a key must be text, not a mapping or a list", event)
         expected = "map" if is_mapping else "seq"
         if event.tag not in (None, "!", _TAG + expected):
-            raise _refuse(f"the tag {_short(event.tag)} is not known here", event)
+            raise _refuse(_unknown(event.tag), event)
         self.check_depth(len(self.stack) + 1, event)
         self.stack.append(_Frame(is_mapping=is_mapping, line=event.start_mark.line + 1, anchor=event.anchor))
 
@@ -293,9 +295,9 @@ class _Reader:
             return float(value)
         expected = {"null": type(None), "bool": bool, "int": int, "float": float}.get(tag.removeprefix(_TAG))
         if expected is None:
-            raise _refuse(f"the tag {_short(tag)} is not known here", event)
+            raise _refuse(_unknown(tag), event)
         if type(value) is not expected:
-            raise _refuse(f"the value is not what its tag {_short(tag)} says", event)
+            raise _refuse("the value is not what its tag says", event)
         return value
 
     def freeze(self, value: object, event: _Event) -> ConfigValue:
@@ -305,8 +307,10 @@ class _Reader:
             raise _refuse(str(problem), event) from None
 
 
-def _short(tag: str) -> str:
-    return "!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag
+def _unknown(tag: str) -> str:
+    if tag.startswith(_TAG):
+        return f"the tag !!{tag.removeprefix(_TAG)} is not known here"
+    return "a tag that is not known here; text that starts with ! needs quotes"  # it may be a password
 
 
 def _refuse(problem: str, event: _Event) -> Refused:
