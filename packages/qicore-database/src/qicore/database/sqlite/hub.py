@@ -41,6 +41,7 @@ class Hub:
         self.done: deque[tuple[Job, Result[Any]]] = deque()
         self.halted = threading.Event()
         self.workers: list[Worker] = []
+        self.threads: list[Worker] = []
         self.on_tick: list[Callable[[float], bool]] = []
         self.served = 0
         self.outstanding = 0
@@ -49,6 +50,13 @@ class Hub:
         self._wakeup = Wakeup(loop, self.deliver)
         # Has the loop give out what is done: the one thing here that threads call.
         self.wake = self._wakeup.ring
+
+    def start(self, worker: "Worker") -> None:
+        """Take in a worker and start its thread."""
+        self.workers.append(worker)
+        self.threads = [thread for thread in self.threads if thread.is_alive()]
+        worker.start()
+        self.threads.append(worker)
 
     def count(self, job: Job) -> None:
         """Take note of a job that was handed to a thread."""
@@ -144,7 +152,10 @@ class Hub:
         return closed() if job.stop == "closed" else None
 
     def close(self) -> None:
-        """Stop keeping time, and leave the loop; called when all threads have ended."""
+        """Stop keeping time, and leave the loop; called when every thread was told to end."""
+        for thread in self.threads:
+            # It has nothing left to do but to return, and until then it may ring.
+            thread.join()
         self._wakeup.close()
         if self.timer is not None:
             self.timer.cancel()

@@ -166,8 +166,7 @@ class Readers(Lender):
         self._made += 1
         worker = Reader(self.hub, self.opener, self.shared, self._made)
         self.workers.append(worker)
-        self.hub.workers.append(worker)
-        worker.start()
+        self.hub.start(worker)
         return worker
 
     def _shrink(self) -> None:
@@ -187,8 +186,7 @@ class WriterDesk(Lender):
         self.worker = Writer(hub, opener, self.shared)
         self.owner: asyncio.Task[object] | None = None
         self.worker.shares = True
-        hub.workers.append(self.worker)
-        self.worker.start()
+        hub.start(self.worker)
 
     @property
     def held_by_caller(self) -> bool:
