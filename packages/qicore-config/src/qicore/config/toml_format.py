@@ -21,14 +21,16 @@ from qicore.config.tree import Branch, FrozenMapping, Source
 __all__ = ["read_toml"]
 
 _WHERE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
-_GAP: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*+")
+# No possessive quantifiers, here and elsewhere: up to Python 3.11.4 they match wrongly when what they repeat can
+# backtrack (CPython issue 106052). The alternatives exclude each other, so a match takes linear time without them.
+_GAP: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BLANKS: Final = re.compile(r"[ \t]*")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _STRING: Final = re.compile(
-    r'"""(?:[^"\\]|\\.|""?(?!"))*+"{3,5}'
-    r"|'''(?:[^']|''?(?!'))*+'{3,5}"
-    r'|"(?:[^"\\\n]|\\.)*+"'
-    r"|'[^'\n]*+'",
+    r'"""(?:[^"\\]|\\.|""?(?!"))*"{3,5}'
+    r"|'''(?:[^']|''?(?!'))*'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'",
     re.DOTALL,
 )
 _OTHER: Final = re.compile(r"[^\s,\[\]{}#\"']+(?: [0-9][^\s,\[\]{}#\"']*)?")  # a date may have a blank in it
