@@ -5,6 +5,7 @@ import os
 import sys
 import time
 import warnings
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +50,7 @@ class Database(Operations):
         self._engine = engine
         self._runner = engine
         self._closed = False
-        self._loop = asyncio.get_running_loop()
+        self._loop = get_running_loop()
 
     @classmethod
     async def connect(
@@ -90,7 +91,7 @@ class Database(Operations):
         return raw
 
     def _refusal(self) -> QiError | None:
-        if self._loop is asyncio.get_running_loop() and not self._closed:
+        if self._loop is get_running_loop() and not self._closed:
             return None
         return closed() if self._closed else bad_query("the database was opened in another event loop")
 

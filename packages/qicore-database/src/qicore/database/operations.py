@@ -24,6 +24,7 @@ Order = str | Sequence[str] | None
 # Rows built between two turns of the event loop: about a millisecond of work.
 _BUILD: Final = 500
 _BULK: Final = 5000
+_BATCH: Final = 1024
 
 
 class Operations(ABC):
@@ -271,13 +272,13 @@ class Operations(ABC):
         """Begin a transaction."""
 
     @overload
-    def stream(self, sql: str, params: Params = (), /, *, batch: int = 512) -> RowStream[Row]: ...
+    def stream(self, sql: str, params: Params = (), /, *, batch: int = _BATCH) -> RowStream[Row]: ...
     @overload
     def stream(
-        self, sql: str, params: Params = (), /, *, into: type[T], batch: int = 512
+        self, sql: str, params: Params = (), /, *, into: type[T], batch: int = _BATCH
     ) -> RowStream[T]: ...
     def stream(
-        self, sql: str, params: Params = (), /, *, into: type = dict, batch: int = 512
+        self, sql: str, params: Params = (), /, *, into: type = dict, batch: int = _BATCH
     ) -> RowStream[Any]:
         """Return the rows of a query one after the other, each a Result; see `RowStream`.
 

@@ -54,8 +54,10 @@ class RowStream(Generic[T]):
         if fetched.error is not None:
             return self._fail(fetched.error)
         rows = fetched.unwrap()
-        if not rows:
+        if len(rows) < self._size:
+            # These are the last ones, so the connection need not wait until they are consumed.
             self.close()
+        if not rows:
             raise StopAsyncIteration
         if self._build is not None:
             try:

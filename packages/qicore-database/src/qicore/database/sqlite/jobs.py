@@ -80,6 +80,11 @@ class Job:
         """Do it; the value is the answer, an exception becomes a Failure."""
         raise NotImplementedError
 
+    def run_among_others(self, cursor: sqlite3.Cursor, prepared: "dict[str, Prepared]") -> Any:
+        """Do it in a transaction of reads; `prepared` remembers shapes, while the schema can't change."""
+        del prepared
+        return self.run(cursor)
+
 
 class Fetch(Job):
     """Run a statement and return its shaped rows."""
@@ -105,7 +110,7 @@ class Fetch(Job):
         return self.shape.prepare(column_names(cursor))(rows) if rows else rows
 
     def run_among_others(self, cursor: sqlite3.Cursor, prepared: dict[str, Prepared]) -> list[Any]:
-        """Fetch all rows at once; `prepared` remembers shapes by statement, while the schema can't change."""
+        """Fetch all rows at once."""
         rows = cursor.execute(self.sql, self.params).fetchall()
         if not rows:
             return rows

@@ -15,7 +15,7 @@ from qicore.base import Failure, Result, Success
 from qicore.database.errors import bad_query, closed, translate
 from qicore.database.sqlite.connection import Opener
 from qicore.database.sqlite.hub import Hub
-from qicore.database.sqlite.jobs import Fetch, Job, Prepared, Stop, TransactionState
+from qicore.database.sqlite.jobs import Job, Prepared, Stop, TransactionState
 
 __all__ = ["Reader", "Worker", "Writer"]
 
@@ -258,17 +258,16 @@ class Reader(Worker):
         try:
             while left and self.shares:
                 left -= 1
-                job = shared.popleft()
-                if job.since > now or job.unwanted or not isinstance(job, Fetch):
+                self.current = job = shared.popleft()
+                future = job.future
+                if job.since > now or job.stop or future is None or future.cancelled():
                     cursor.connection.commit()
                     done.append((job, self._serve(job)))
                     return
-                self.current = job
                 try:
-                    result: Result[Any] = Success(job.run_among_others(cursor, prepared))
+                    done.append((job, Success(job.run_among_others(cursor, prepared))))
                 except Exception:  # noqa: BLE001 - see _read
-                    result = self._serve(job)
-                done.append((job, result))
+                    done.append((job, self._serve(job)))
                 self.progress += 1
         except IndexError:
             # Another reader took over in between, and was faster.
@@ -361,11 +360,9 @@ class Writer(Worker):
         finally:
             with self._guard:
                 self.current = None
-        results: list[Result[Any]] = []
-        for job in jobs:
-            results.append(self._serve(job))
-            if not connection.in_transaction:
-                return [self._serve(job) for job in jobs]
+        results = self._run_together(jobs, connection)
+        if not connection.in_transaction:
+            return [self._serve(job) for job in jobs]
         try:
             self.patiently(lambda: connection.execute("COMMIT"))
         except Exception as exception:  # noqa: BLE001 - as in _serve
@@ -378,6 +375,31 @@ class Writer(Worker):
                 for job, result in zip(jobs, results, strict=True)
             ]
         self.commits += 1
+        return results
+
+    def _run_together(self, jobs: list[Job], connection: sqlite3.Connection) -> list[Result[Any]]:
+        """Run jobs in the open transaction, as long as it is open.
+
+        The quick way first, as with reads: a statement that fails has changed nothing, so the careful way can
+        run it once more and tell why.
+        """
+        results: list[Result[Any]] = []
+        cursor = connection.cursor()
+        for job in jobs:
+            future = job.future
+            if job.guarded or job.stop or future is None or future.cancelled():
+                results.append(self._serve(job))
+            else:
+                self.current = job
+                try:
+                    results.append(Success(job.run(cursor)))
+                except Exception:  # noqa: BLE001 - see above
+                    if connection.in_transaction:
+                        results.append(self._serve(job))
+            if not connection.in_transaction:
+                break
+        with self._guard:
+            self.current = None
         return results
 
     def _attempt(self, job: Job, cursor: sqlite3.Cursor) -> Any:
