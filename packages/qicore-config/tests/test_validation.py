@@ -112,6 +112,7 @@ def test_unions_are_told_as_alternatives() -> None:
 
 def test_what_is_missing_at_the_top_has_no_place() -> None:
     assert fail(Configuration.empty()).message == "1 key is not valid: db: missing"
+    assert fail(yaml("level: info")).message == "1 key is not valid: db: missing"
 
 
 class Leaky(BaseModel):

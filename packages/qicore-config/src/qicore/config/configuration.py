@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Never, Self, TypeVar, cast, final
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.config.config import ConfigLimits
-from qicore.config.errors import Refused, from_os_error, from_refused, unforeseen
+from qicore.config.errors import Refused, from_refused, guarded, unforeseen
 from qicore.config.freezing import freeze
 from qicore.config.loading import format_of, read_file, read_text
 from qicore.config.paths import Key, parse_key, show_path
@@ -22,8 +22,10 @@ from qicore.config.tree import (
     PlainValue,
     Source,
     find,
+    hash_of,
     merge_trees,
     origin_of,
+    refreeze,
     thaw,
 )
 
@@ -107,7 +109,7 @@ class Configuration:
             source = Source(layer=file, file=file)
             return cls._made(*read_text(read_file(file, limits), format_name, source, limits))
 
-        return _guarded(read, limits, file)
+        return guarded(read, limits, file)
 
     @classmethod
     async def from_file_async(
@@ -131,7 +133,7 @@ class Configuration:
         >>> str(Configuration.from_object({"timeout": 1j}).error)
         'VALIDATION/INVALID_CONFIG: object: timeout: a value of type complex is nothing that ... holds'
         """
-        return _guarded(lambda: cls._made(*freeze(values, Source(layer=layer), limits)), limits, layer)
+        return guarded(lambda: cls._made(*freeze(values, Source(layer=layer), limits)), limits, layer)
 
     @classmethod
     def from_string(
@@ -147,7 +149,7 @@ class Configuration:
         >>> str(Configuration.from_string("port: 1\nport: 2", "yaml").error)
         "CONFIGURATION/CONFIG_PARSE_ERROR: string:2:1: the key 'port' is there twice, first on line 1"
         """
-        return _guarded(
+        return guarded(
             lambda: cls._made(*read_text(text, format, Source(layer=layer), limits)), limits, layer
         )
 
@@ -182,7 +184,7 @@ class Configuration:
             variables = os.environ if environ is None else environ
             return cls._made(*read_environment(variables, prefix, separator, file, limits))
 
-        return _guarded(read, limits, "environment")
+        return guarded(read, limits, "environment")
 
     def merge(self, other: Configuration) -> Configuration:
         """Return this configuration with `other` over it; the same as `self | other`.
@@ -347,7 +349,7 @@ class Configuration:
         """
         from qicore.config.writing import write_text
 
-        return _guarded(lambda: write_text(self._values, format), _LIMITS, "")
+        return guarded(lambda: write_text(self._values, format), _LIMITS, "")
 
     @staticmethod
     def json_schema(model: Any) -> Result[dict[str, Any]]:
@@ -371,7 +373,7 @@ class Configuration:
         return self._values == other._values
 
     def __hash__(self) -> int:
-        return _hash(self._values)
+        return hash_of(self._values)
 
     def __repr__(self) -> str:
         # Names only: a repr ends up in logs, and a value may be a secret.
@@ -394,35 +396,4 @@ def _set(made: Configuration, values: FrozenMapping, trace: Branch) -> None:
 
 
 def _restore(values: PlainValue, trace: Branch) -> Configuration:
-    return Configuration._made(cast("FrozenMapping", _refrozen(values)), trace)  # pyright: ignore[reportPrivateUsage]  # of this module
-
-
-def _refrozen(value: PlainValue) -> ConfigValue:
-    if isinstance(value, dict):
-        return MappingProxyType({key: _refrozen(item) for key, item in value.items()})
-    if isinstance(value, list):
-        return tuple(_refrozen(item) for item in value)
-    return value
-
-
-def _hash(value: ConfigValue) -> int:
-    if isinstance(value, Mapping):
-        return hash(frozenset((key, _hash(item)) for key, item in value.items()))
-    if isinstance(value, tuple):
-        return hash(tuple(map(_hash, value)))
-    return hash(value)
-
-
-def _guarded(work: Callable[[], T], limits: ConfigLimits, origin: str) -> Result[T]:
-    """Return what `work` gives, or the error for what it raises: the one place where exceptions end."""
-    checked = limits.check()
-    if checked.error is not None:
-        return Failure(checked.error)
-    try:
-        return Success(work())
-    except Refused as refused:
-        return Failure(from_refused(refused, origin))
-    except OSError as error:
-        return Failure(from_os_error(error, origin))
-    except Exception as error:  # noqa: BLE001 - the unforeseen is UNKNOWN, never a crash
-        return Failure(unforeseen("CONFIG_UNEXPECTED", f"reading {origin}", error))
+    return Configuration._made(cast("FrozenMapping", refreeze(values)), trace)  # pyright: ignore[reportPrivateUsage]  # of this module

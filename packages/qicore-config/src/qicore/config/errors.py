@@ -5,13 +5,16 @@ No exception of a parser is kept as a cause: each of them carries the text that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
-from qicore.base import ErrorCategory, QiError
+from qicore.base import ErrorCategory, Failure, QiError, Result, Success
+from qicore.config.config import ConfigLimits
 from qicore.config.paths import Path, show_path
 
-__all__ = ["Refused", "from_os_error", "from_refused", "unforeseen"]
+__all__ = ["Refused", "from_os_error", "from_refused", "guarded", "unforeseen"]
+
+T = TypeVar("T")
 
 _CATEGORIES: Final[Mapping[str, ErrorCategory]] = {
     "CONFIG_CONFLICT": ErrorCategory.CONFIGURATION,
@@ -83,3 +86,18 @@ def unforeseen(code: str, doing: str, exception: Exception) -> QiError:
     error = QiError.unknown(code, f"{doing} raised {type(exception).__name__}")
     error.__cause__ = exception
     return error
+
+
+def guarded(work: Callable[[], T], limits: ConfigLimits, origin: str) -> Result[T]:
+    """Return what `work` gives, or the error for what it raises: the one place where exceptions end."""
+    checked = limits.check()
+    if checked.error is not None:
+        return Failure(checked.error)
+    try:
+        return Success(work())
+    except Refused as refused:
+        return Failure(from_refused(refused, origin))
+    except OSError as error:
+        return Failure(from_os_error(error, origin))
+    except Exception as error:  # noqa: BLE001 - the unforeseen is UNKNOWN, never a crash
+        return Failure(unforeseen("CONFIG_UNEXPECTED", f"reading {origin}", error))

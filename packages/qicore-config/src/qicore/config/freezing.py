@@ -71,14 +71,12 @@ def fields_of(value: object) -> Mapping[object, object] | None:
 
 def freeze_scalar(value: object) -> ConfigValue:
     """Return a scalar as configuration holds it; raise ValueError that says why it can't be held."""
-    kind = type(value)
-    if kind is str:
-        text = cast("str", value)
-        if not text.isascii():
-            _check_text(text)
-        return text
-    if value is None or kind is bool:
-        return cast("bool | None", value)
+    if type(value) is str:
+        if not value.isascii():
+            _check_text(value)
+        return value
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, Enum):
         return freeze_scalar(value.value)
     if isinstance(value, int):
@@ -102,7 +100,7 @@ def freeze_scalar(value: object) -> ConfigValue:
         return freeze_scalar(fspath(cast("PathLike[str]", value)))
     if isinstance(value, bytes):
         raise ValueError("bytes: decode them first")
-    if kind.__module__.partition(".")[0] in _TEXTUAL:
+    if type(value).__module__.partition(".")[0] in _TEXTUAL:
         return str(value)
     raise ValueError(f"{_kind(value)} is nothing that configuration holds")
 

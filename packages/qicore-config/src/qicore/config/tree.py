@@ -12,7 +12,7 @@ from qicore.config.paths import Path
 
 __all__ = [
     "EMPTY_BRANCH", "EMPTY_MAPPING", "Branch", "ConfigValue", "FrozenMapping", "Mark", "PlainValue", "Source",
-    "Trace", "find", "leaves", "mark_of", "merge_trees", "origin_of", "thaw",
+    "Trace", "find", "hash_of", "leaves", "mark_of", "merge_trees", "origin_of", "refreeze", "thaw",
 ]  # fmt: skip
 
 ConfigValue: TypeAlias = "_Scalar | tuple[ConfigValue, ...] | Mapping[str, ConfigValue]"
@@ -152,3 +152,21 @@ def thaw(value: ConfigValue) -> PlainValue:
     if kind is tuple:
         return [thaw(item) for item in cast("tuple[ConfigValue, ...]", value)]
     return cast("PlainValue", value)
+
+
+def refreeze(value: PlainValue) -> ConfigValue:
+    """Return a thawed value as it was before."""
+    if isinstance(value, dict):
+        return MappingProxyType({key: refreeze(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return tuple(refreeze(item) for item in value)
+    return value
+
+
+def hash_of(value: ConfigValue) -> int:
+    """Return the same for values that are equal, whatever the order of their keys."""
+    if isinstance(value, Mapping):
+        return hash(frozenset((key, hash_of(item)) for key, item in value.items()))
+    if isinstance(value, tuple):
+        return hash(tuple(map(hash_of, value)))
+    return hash(value)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from qicore.base import Failure, QiError, Result, Success
-from qicore.config.config import ConfigLimits
-from qicore.config.errors import Refused, unforeseen
+from qicore.config.errors import unforeseen
 from qicore.config.masking import MASK, is_secret_path, secret_texts
 from qicore.config.models import (
     adapter_of,
@@ -23,15 +21,14 @@ from qicore.config.models import (
     types_at,
 )
 from qicore.config.paths import Key, Path, parse_key, show_path
+from qicore.config.reading import InvalidError, is_text, nearest, run, walk, with_models_read
 from qicore.config.tree import (
     Branch,
     ConfigValue,
     FrozenMapping,
-    PlainValue,
     Source,
     Trace,
     find,
-    mark_of,
     origin_of,
     thaw,
 )
@@ -43,10 +40,6 @@ __all__ = ["Problem", "check_required", "check_types", "json_schema_of", "valida
 
 T = TypeVar("T")
 
-_LISTS: Final = frozenset(("list_type", "tuple_type", "set_type", "frozen_set_type", "iterable_type"))
-_MAPPINGS: Final = frozenset(
-    ("dict_type", "model_type", "model_attributes_type", "dataclass_type", "mapping_type")
-)
 # What pydantic says in these never depends on the value: they alone are told of a secret.
 _BLIND: Final = frozenset((
     "bool_parsing", "bool_type", "bytes_type", "dict_type", "extra_forbidden", "float_parsing",
@@ -83,15 +76,6 @@ class Problem:
         }
 
 
-class _InvalidError(Exception):
-    """pydantic's findings, without the values that its own exception shows, and what was validated."""
-
-    def __init__(self, details: list[ErrorDetails], data: Any) -> None:
-        super().__init__()
-        self.details = details
-        self.data = data
-
-
 def _report(code: str, problems: list[Problem]) -> QiError:
     count = "1 key is" if len(problems) == 1 else f"{len(problems)} keys are"
     message = f"{count} not valid: " + "; ".join(map(str, problems))
@@ -102,8 +86,8 @@ def validate_model(values: FrozenMapping, trace: Branch, model: type[T]) -> Resu
     """Return the model that the values make: CONFIG_INVALID, CONFIG_BAD_MODEL, CONFIG_CHECK_FAILED."""
     try:
         validate = getattr(model, "model_validate", None) or adapter_of(cast("Any", model)).validate_python
-        instance: T = _run(validate, _with_models_read(values, trace, model), trace)
-    except _InvalidError as invalid:
+        instance: T = run(validate, with_models_read(values, trace, model), trace)
+    except InvalidError as invalid:
         return Failure(_report("CONFIG_INVALID", _problems(invalid, trace, model)))
     except Exception as error:  # noqa: BLE001 - whatever a validator of the user's raises
         return Failure(_not_ours(model, error))
@@ -128,8 +112,8 @@ def check_types(values: FrozenMapping, trace: Branch, types: Mapping[Key, Any]) 
         value, origin = place
         try:
             adapter = adapter_of(kind)
-            _run(partial(adapter.validate_python, strict=not _is_text(origin)), thaw(value), origin)
-        except _InvalidError:
+            run(partial(adapter.validate_python, strict=not is_text(origin)), thaw(value), origin)
+        except InvalidError:
             problems.append(
                 Problem(show_path(path), f"expected {name}, found {_kind(value)}", origin_of(origin))
             )
@@ -176,100 +160,12 @@ def _not_ours(model: Any, error: Exception) -> QiError:
     return unforeseen("CONFIG_CHECK_FAILED", f"validating {name}", error)
 
 
-def _run(validate: Callable[[Any], T], data: PlainValue, trace: Trace) -> T:
-    """Validate; where a list or mapping is wanted and a variable's text is found, read that and try again."""
-    from pydantic import ValidationError
-
-    while True:
-        try:
-            return validate(data)
-        except ValidationError as error:
-            details = error.errors(include_url=False, include_input=False)
-        # Out here: an exception raised in the handler would carry pydantic's own, which holds every value.
-        holder: dict[str | int, Any] = {"": data}
-        if not any([_decode(detail["type"], detail["loc"], holder, trace) for detail in details]):  # noqa: C419 - all of them, not just one
-            raise _InvalidError(details, data)
-        data = holder[""]
-
-
-def _with_models_read(values: FrozenMapping, trace: Branch, model: Any) -> PlainValue:
-    """Thaw, and read the JSON of variables where a model is wanted: its validators wait for a mapping."""
-    data = thaw(values)
-    for path in _json_texts(values, trace, ()):
-        kinds: list[Any] = [model]
-        for part in path:
-            kinds = types_at(kinds, part)
-        if str not in kinds and any(fields_by_key(kind) for kind in kinds):
-            _decode("model_type", path, {"": data}, trace)
-    return data
-
-
-def _json_texts(values: FrozenMapping, trace: Branch, path: Path) -> Iterator[Path]:
-    for key, item in values.items():
-        if isinstance(item, str):
-            if item.lstrip().startswith("{") and _is_text(trace.children[key]):
-                yield (*path, key)
-        elif isinstance(item, MappingProxyType):
-            yield from _json_texts(item, cast("Branch", trace.children[key]), (*path, key))
-
-
-def _decode(kind: str, loc: Path, holder: dict[str | int, Any], trace: Trace) -> bool:
-    if kind not in _LISTS and kind not in _MAPPINGS:
-        return False
-    path = _walk(holder[""], loc)
-    inside: Any = holder
-    last: str | int = ""
-    for part in path:
-        inside, last = inside[last], part
-    text = inside[last]
-    if not isinstance(text, str) or not _is_text(_nearest(trace, path)):
-        return False
-    if kind in _LISTS and not text.lstrip().startswith("["):
-        inside[last] = [part.strip() for part in text.split(",")] if text.strip() else []
-        return True
-    from qicore.config.json_format import read_json_value
-
-    try:
-        value, _ = read_json_value(text, _NOWHERE, ConfigLimits())
-    except Refused:
-        return False
-    if not isinstance(value, tuple | MappingProxyType):
-        return False
-    inside[last] = thaw(value)
-    return True
-
-
-def _walk(data: Any, loc: tuple[str | int, ...]) -> Path:
-    """Return the part of pydantic's location that the data has; the names of validators are left out."""
-    path: list[str | int] = []
-    inside: Any = data
-    for part in loc:
-        if isinstance(inside, dict | list):
-            with suppress(KeyError, IndexError, TypeError):
-                inside = cast("Any", inside)[part]
-                path.append(part)
-    return tuple(path)
-
-
-def _nearest(trace: Trace, path: Path) -> Trace:
-    for part in path:
-        if not isinstance(trace, Branch) or part not in trace.children:
-            break
-        trace = trace.children[part]
-    return trace
-
-
-def _is_text(trace: Trace) -> bool:
-    """Return whether the value was an environment variable's, which knows only text."""
-    return mark_of(trace)[0].variable is not None
-
-
-def _problems(invalid: _InvalidError, trace: Branch, model: Any) -> list[Problem]:
+def _problems(invalid: InvalidError, trace: Branch, model: Any) -> list[Problem]:
     data = invalid.data
     hidden = _secret_texts(data, model)
     found: dict[Path, list[str]] = {}
     for detail in invalid.details:
-        path = _walk(data, detail["loc"])
+        path = walk(data, detail["loc"])
         if detail["type"] == "missing":
             path = (*path, detail["loc"][-1])
         says = _expected(detail, path, model)
@@ -277,14 +173,13 @@ def _problems(invalid: _InvalidError, trace: Branch, model: Any) -> list[Problem
             says = says.replace(text, MASK)
         if says not in found.setdefault(path, []):
             found[path].append(says)
-    return [
-        Problem(
-            show_path(path),
-            _either(says),
-            origin_of(nearest) if mark_of(nearest := _nearest(trace, path))[0].layer != "empty" else None,
-        )
-        for path, says in found.items()
-    ]
+    problems: list[Problem] = []
+    for path, wants in found.items():
+        place = nearest(trace, path)
+        # The whole configuration came from no one place.
+        source = None if place is trace else origin_of(place)
+        problems.append(Problem(show_path(path), _either(wants), source))
+    return problems
 
 
 def _either(says: list[str]) -> str:

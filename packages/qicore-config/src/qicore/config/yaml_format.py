@@ -118,7 +118,7 @@ class _Reader:
         next_event, stack = self.next_event, self.stack
         while True:
             event = next_event()
-            kind = cast("Any", type(event))
+            kind = event.__class__
             if kind is scalar:
                 if stack and stack[-1].is_mapping and stack[-1].key is None:
                     self.take_key(event, stack[-1])
