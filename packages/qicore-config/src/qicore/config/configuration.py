@@ -170,7 +170,7 @@ class Configuration:
         `os.environ`. CONFIG_CONFLICT [CONFIGURATION] where `A` and `A__B` are both set; INVALID_CONFIG
         [VALIDATION] for a variable that is no UTF-8; for the file, the codes of `from_file`.
 
-        >>> environ = {"APP_DB__HOST": "db.example.org", "APP_MAX_SIZE": "10", "HOME": "/root"}
+        >>> environ = {"APP_DB__HOST": "db.example.org", "APP_MAX_SIZE": "10", "HOME": "/home/ann"}
         >>> Configuration.from_environment("APP", environ=environ).unwrap().to_dict()
         {'db': {'host': 'db.example.org'}, 'max_size': '10'}
         """

@@ -22,7 +22,7 @@ __all__ = ["read_toml"]
 
 _WHERE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 # No possessive quantifiers, here and elsewhere: up to Python 3.11.4 they match wrongly when what they repeat
-# can backtrack (CPython issue 106052). The alternatives exclude each other, so a match takes linear time without.
+# can backtrack (CPython issue 106052). The alternatives exclude each other, so a match is linear anyway.
 _GAP: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BLANKS: Final = re.compile(r"[ \t]*")
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
