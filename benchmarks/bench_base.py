@@ -1,3 +1,5 @@
+# pyright: basic
+# The peers are only partly typed.
 """qicore.base against `result`, `returns`, `expression`, `safe-result` and hand-written code, in one run.
 
 `returns` and `expression` make immutable results as qicore does; `result`, `safe-result` and the bare class
