@@ -10,7 +10,7 @@ from qicore.database.rows import Shape
 from qicore.database.sqlite.hub import Hub
 from qicore.database.sqlite.jobs import Call, TransactionState, column_names
 from qicore.database.sqlite.lending import Lender
-from qicore.database.sqlite.workers import Worker
+from qicore.database.sqlite.worker import Worker
 from qicore.database.values import Params
 
 __all__ = ["BufferedCursor", "SqliteCursor", "Step"]

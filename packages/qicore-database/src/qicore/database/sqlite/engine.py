@@ -20,7 +20,7 @@ from qicore.database.sqlite.jobs import Call, Execute, ExecuteMany, Fetch, Inser
 from qicore.database.sqlite.lending import Lender, Readers, WriterDesk
 from qicore.database.sqlite.session import SqliteSession, refuse_control
 from qicore.database.sqlite.tasks import apply_migrations, check_target, copy_database
-from qicore.database.sqlite.workers import Worker
+from qicore.database.sqlite.worker import Worker
 from qicore.database.values import Params
 
 __all__ = ["SqliteEngine"]

@@ -14,7 +14,7 @@ from qicore.database.sqlite.jobs import Job, Stopped
 from qicore.database.sqlite.wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from qicore.database.sqlite.workers import Worker
+    from qicore.database.sqlite.worker import Worker
 
 __all__ = ["TICK", "Hub"]
 

@@ -9,7 +9,9 @@ from qicore.database.errors import closed, pool_exhausted
 from qicore.database.sqlite.connection import Opener
 from qicore.database.sqlite.hub import Hub
 from qicore.database.sqlite.jobs import Job, Stop
-from qicore.database.sqlite.workers import Reader, Worker, Writer
+from qicore.database.sqlite.reader import Reader
+from qicore.database.sqlite.worker import Worker
+from qicore.database.sqlite.writer import Writer
 
 __all__ = ["Lender", "Readers", "WriterDesk"]
 
