@@ -342,10 +342,13 @@ async def test_a_forgotten_database_warns_and_lets_go(path: Path) -> None:
     db = (await Database.connect(path)).unwrap()
     (await db.execute("CREATE TABLE t (n)")).unwrap()
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("qicore-database")]
+    files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with pytest.warns(ResourceWarning, match="never closed"):
         del db
     for thread in threads:
         await asyncio.to_thread(thread.join)
+    await asyncio.sleep(0.1)
+    assert not files or len(os.listdir("/proc/self/fd")) < files
 
 
 def test_another_event_loop_is_refused(path: Path) -> None:
@@ -378,3 +381,17 @@ async def test_aiosqlite_is_within_reach(db: Database, memory: Database) -> None
         assert [tuple(row) for row in await raw.execute_fetchall("SELECT n FROM t")] == [(5,)]
         await raw.execute("INSERT INTO t VALUES (6)")
     assert (await memory.query("SELECT n FROM t", into=int)).unwrap() == [5, 6]
+
+
+def test_closing_from_another_event_loop_lets_go(path: Path) -> None:
+    async def open_it() -> Database:
+        db = (await Database.connect(path)).unwrap()
+        (await db.execute("CREATE TABLE t (n)")).unwrap()
+        return db
+
+    db = asyncio.run(open_it())
+    assert asyncio.run(db.close()).is_success
+    assert asyncio.run(db.close()).is_success
+    for thread in threading.enumerate():
+        if thread.name.startswith("qicore-database"):
+            thread.join()

@@ -1,6 +1,7 @@
 """Streams: all rows, of one moment, without holding them, and nothing left behind."""
 
 import asyncio
+import sqlite3
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -179,3 +180,34 @@ async def test_bulk_insert_is_all_or_nothing(db: Database) -> None:
         await task
     assert (await db.query_one("SELECT count(*) FROM counter", into=int)).unwrap() == 1
     assert (await db.execute("UPDATE counter SET n = 1")).is_success
+
+
+async def test_a_stream_does_not_outlive_its_transaction(db: Database, path: Path) -> None:
+    (await db.bulk_insert("counter", ({"n": n} for n in range(100)))).unwrap()
+    kept: list[RowStream[int]] = []
+    for end in ("commit", "rollback", "block"):
+        async with db.transaction() as tx:
+            stream = tx.stream("SELECT id FROM counter", into=int, batch=10)
+            assert (await anext(stream)).unwrap() == 1
+            kept.append(stream)
+            if end != "block":
+                (await (tx.commit() if end == "commit" else tx.rollback())).unwrap()
+        # Another process writes: a snapshot that the stream kept open could not be written on.
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("UPDATE counter SET n = n + 1")
+        other.close()
+        assert (await db.execute("UPDATE counter SET n = n + 1")).is_success
+        async with db.transaction() as tx:
+            results = [row async for row in stream]
+            assert sum(row.is_success for row in results) == 9, "the rows that were there already"
+            assert results[-1].error is not None
+            assert results[-1].error.code == "DB_BAD_QUERY"
+
+
+async def test_a_stream_of_a_closed_database_ends(db: Database) -> None:
+    stream = db.stream(MANY, (10_000,), batch=10)
+    await anext(stream)
+    await db.close()
+    results = [row async for row in stream]
+    assert results[-1].error is not None
+    assert results[-1].error.code == "DB_CONNECT_FAILED"

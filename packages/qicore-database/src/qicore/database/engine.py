@@ -87,11 +87,6 @@ class Runner(Protocol):
 class Session(Runner, Protocol):
     """One open transaction, which nobody else shares."""
 
-    @property
-    def owned_here(self) -> bool:
-        """Whether the current task began this transaction."""
-        ...
-
     async def savepoint(self, name: str) -> Result[None]:
         """Mark a point to come back to."""
         ...
@@ -123,11 +118,6 @@ class Engine(Runner, Protocol):
     @property
     def raw(self) -> Any:
         """The wrapped library's object."""
-        ...
-
-    @property
-    def here(self) -> bool:
-        """Whether the caller runs in the event loop that this engine was opened in."""
         ...
 
     async def begin(self) -> Result[Session]:

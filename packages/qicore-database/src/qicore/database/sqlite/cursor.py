@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from qicore.base import Result, Success
+from qicore.base import Failure, Result, Success
+from qicore.database.errors import closed
 from qicore.database.rows import Shape
 from qicore.database.sqlite.hub import Hub
 from qicore.database.sqlite.jobs import Call, TransactionState, column_names
@@ -52,6 +53,8 @@ class SqliteCursor:
         """Return up to `size` rows; the first call opens the statement."""
         if self._closed:
             return Success([])
+        if self._hub.closed:
+            return Failure(closed())
         if self._worker is None:
             assert self._lender is not None
             lent = await self._lender.lend()
@@ -76,11 +79,13 @@ class SqliteCursor:
 
     def close(self) -> None:
         """Stop a piece that is under way, close the statement, and give the connection back."""
-        if self._closed:
-            return
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            self._hub.soon(self._give_back)
+
+    def _give_back(self) -> None:
         worker = self._worker
-        if worker is None:
+        if worker is None or self._hub.closed:
             return
         if self._running is not None:
             self._hub.stop(self._running, "cancelled")
@@ -94,6 +99,8 @@ class SqliteCursor:
         cursor = self._cursor
         if cursor is None:
             cursor = self._cursor = connection.execute(self._sql, self._params)
+            if self._state is not None:
+                self._state.cursors.append(cursor)
             self._names = column_names(cursor)
         rows = cursor.fetchmany(size)
         return self._shape.prepare(self._names)(rows) if rows else rows
@@ -102,6 +109,8 @@ class SqliteCursor:
         cursor, self._cursor = self._cursor, None
         if cursor is not None:
             cursor.close()
+            if self._state is not None and cursor in self._state.cursors:
+                self._state.cursors.remove(cursor)
 
 
 class BufferedCursor:

@@ -1,6 +1,7 @@
 """The embedded engine: one writer, a pool of readers, and the promises about both."""
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -60,11 +61,6 @@ class SqliteEngine:
             await engine.close()
             return Failure(opened.error)
         return Success(engine)
-
-    @property
-    def here(self) -> bool:
-        """Whether the caller runs in this engine's event loop."""
-        return asyncio.get_running_loop() is self.loop
 
     @property
     def raw(self) -> aiosqlite.Connection:
@@ -226,23 +222,25 @@ class SqliteEngine:
 
     async def close(self) -> Result[None]:
         """Close, once; whoever asks again gets the same answer."""
-        if self._closing is None:
-            if not self.here:
+        if asyncio.get_running_loop() is not self.loop:
+            # A loop that is gone can't be waited for.
+            if self._closing is None:
                 self.abandon()
-                return Success(None)
+            return Success(None)
+        if self._closing is None:
             self._closed = True
             self._closing = self.loop.create_task(self._shut_down())
-        elif not self.here:
-            return Success(None)
         return await asyncio.shield(self._closing)
 
     async def _shut_down(self) -> Result[None]:
         hub = self.hub
+        hub.closed = True
         results: list[Result[None]] = []
         if self.readers is not None:
             self.readers.refuse()
-            while self.readers.shared:
-                hub.done.append((self.readers.shared.popleft(), Failure(closed())))
+            with contextlib.suppress(IndexError):  # a reader takes from the other end of this
+                while True:
+                    hub.done.append((self.readers.shared.pop(), Failure(closed())))
             hub.deliver()
             for worker in list(self.readers.workers):
                 closing = await self._retire(worker)
@@ -271,10 +269,12 @@ class SqliteEngine:
     def abandon(self) -> None:
         """Let every connection close on its own."""
         self._closed = True
+        self.hub.closed = True
         self.hub.halted.set()
         for worker in list(self.hub.workers):
             worker.own.append(Stop(None))
             worker.ring()
+        self.hub.soon(self.hub.close_later)
 
 
 def _deadlock() -> QiError:

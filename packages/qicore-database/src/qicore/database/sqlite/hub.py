@@ -1,6 +1,7 @@
 """The event loop's side: it gives out answers, keeps time, and interrupts what must stop."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -43,6 +44,7 @@ class Hub:
         self.workers: list[Worker] = []
         self.threads: list[Worker] = []
         self.on_tick: list[Callable[[float], bool]] = []
+        self.closed = False
         self.served = 0
         self.outstanding = 0
         self._stopping: set[Job] = set()
@@ -64,6 +66,18 @@ class Hub:
         self.outstanding += 1
         if self.timer is None:
             self.timer = self.loop.call_later(TICK, self._tick)
+
+    def soon(self, fn: Callable[[], None]) -> None:
+        """Call a function in the loop: now, if this is it. The garbage collector comes from any thread."""
+        try:
+            here = asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            here = False
+        if here:
+            fn()
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the connections will be
+            self.loop.call_soon_threadsafe(fn)
 
     def keep_time(self) -> None:
         """Start the tick, for something that waits without a job."""
@@ -121,9 +135,7 @@ class Hub:
         try:
             self.deliver()
             now = self.clock()
-            for job in tuple(self._stopping):
-                # An interrupt that comes a moment before its statement is lost, so it is repeated.
-                self._interrupt(job)
+            self._interrupt_again()
             self._watch_statements(now)
             waiting = [look(now) for look in self.on_tick]
         except Exception:
@@ -131,6 +143,15 @@ class Hub:
             waiting = [True]
         if (self.outstanding or any(waiting)) and self.timer is None:
             self.timer = self.loop.call_later(TICK, self._tick)
+
+    def _interrupt_again(self) -> None:
+        """Repeat the interrupts: one that comes a moment before its statement is lost."""
+        current = {worker.current for worker in self.workers}
+        for job in tuple(self._stopping):
+            if job in current:
+                self._interrupt(job)
+            elif job.future is None or job.future.done():
+                self._stopping.discard(job)
 
     def _watch_statements(self, now: float) -> None:
         """Stop what runs for a task that was cancelled, or for too long."""
@@ -150,6 +171,13 @@ class Hub:
         if job.stop == "timeout":
             return timed_out(self.statement_timeout or 0.0, job.sql)
         return closed() if job.stop == "closed" else None
+
+    def close_later(self) -> None:
+        """Leave the loop when all threads have ended; called by the loop."""
+        if any(thread.is_alive() for thread in self.threads):
+            self.loop.call_later(TICK, self.close_later)
+        else:
+            self.close()
 
     def close(self) -> None:
         """Stop keeping time, and leave the loop; called when every thread was told to end."""

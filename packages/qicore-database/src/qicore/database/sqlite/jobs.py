@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from qicore.base import QiError
 from qicore.database.engine import Outcome
+from qicore.database.errors import bad_query
 from qicore.database.rows import Shape
 from qicore.database.scan import Kind, kind_of
 from qicore.database.values import Params
@@ -30,12 +31,22 @@ Stopped: TypeAlias = Literal["", "cancelled", "timeout", "closed"]
 
 
 class TransactionState:
-    """What the jobs of one transaction know together: why it is over, if SQLite ended it by itself."""
+    """What the jobs of one transaction know together: why it is over, and which of its streams are open.
 
-    __slots__ = ("lost",)
+    Only the thread of the connection touches it.
+    """
+
+    __slots__ = ("cursors", "lost")
 
     def __init__(self) -> None:
         self.lost: QiError | None = None
+        self.cursors: list[sqlite3.Cursor] = []
+
+    def end(self) -> None:
+        """Let no job run any more, and close what would keep a snapshot that no later write could follow."""
+        self.lost = self.lost or bad_query("the transaction is over")
+        while self.cursors:
+            self.cursors.pop().close()
 
 
 class Job:
@@ -238,6 +249,4 @@ class Begin(Call):
 
 
 class Stop(Job):
-    """Close the connection and end the thread. It does not run as others do: it is stopped from the start."""
-
-    stop: Stopped = "closed"
+    """Close the connection and end the thread."""

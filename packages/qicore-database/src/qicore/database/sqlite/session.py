@@ -35,14 +35,8 @@ class SqliteSession:
         self._hub = hub
         self._desk = desk
         self._state = TransactionState()
-        self._task = asyncio.current_task()
         self._over = False
-        desk.owner = self._task
-
-    @property
-    def owned_here(self) -> bool:
-        """Whether the current task began this transaction."""
-        return self._task is asyncio.current_task()
+        desk.owner = asyncio.current_task()
 
     async def begin(self) -> Result[None]:
         """Begin, and so hold the lock for writing from the start: no read can turn out stale later."""
@@ -106,12 +100,15 @@ class SqliteSession:
 
     async def rollback(self) -> Result[None]:
         """Roll back."""
-        return await self._end(_rollback)
+        return await self._end(self._rollback)
 
     def abandon(self) -> None:
         """Roll back without waiting."""
+        self._hub.soon(self._abandon)
+
+    def _abandon(self) -> None:
         if not self._over:
-            self._submit_end(None, _rollback)
+            self._submit_end(None, self._rollback)
 
     async def _end(self, fn: Callable[[sqlite3.Connection], None]) -> Result[None]:
         if self._over:
@@ -135,15 +132,19 @@ class SqliteSession:
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         lost = self._state.lost
+        self._state.end()
         if lost is not None:
             raise lost
-        if not connection.in_transaction:
-            raise bad_query("the transaction is over")
         try:
             self._desk.worker.patiently(lambda: connection.execute("COMMIT"))
         except BaseException:
-            _rollback(connection)
+            self._rollback(connection)
             raise
+
+    def _rollback(self, connection: sqlite3.Connection) -> None:
+        self._state.end()
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
     def _future(self) -> "asyncio.Future[Result[Any]]":
         return self._hub.loop.create_future()
@@ -167,8 +168,3 @@ def _statement(*statements: str) -> Callable[[sqlite3.Connection], None]:
             connection.execute(statement)
 
     return run
-
-
-def _rollback(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")

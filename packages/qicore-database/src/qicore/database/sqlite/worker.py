@@ -116,11 +116,12 @@ class Worker(threading.Thread):
 
     def _serve(self, job: Job) -> Result[Any]:
         """Run one job and return its answer."""
-        future = job.future
-        if (job.stop or (future is not None and future.cancelled())) and not job.control:
-            return self._end() if type(job) is Stop else Failure(self.hub.reason(job) or closed())
+        if type(job) is Stop:
+            return self._end()
         self.current = job
         try:
+            if job.unwanted:
+                return Failure(self.hub.reason(job) or closed())
             cursor = self._cursor or self._open(job)
             if job.state is not None:
                 self._check(job, job.state, cursor.connection)
