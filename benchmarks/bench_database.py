@@ -130,6 +130,12 @@ async def measure(suite: Suite, folder: Path, synchronous: Any) -> None:
             count += row.is_success
         return count
 
+    async def our_stream_tuples() -> int:
+        count = 0
+        async for row in db.stream(ALL, into=tuple):
+            count += row.is_success
+        return count
+
     async def alchemy_all() -> object:
         async with engine.connect() as connection:
             return (await connection.execute(text(ALL))).mappings().all()
@@ -163,7 +169,8 @@ async def measure(suite: Suite, folder: Path, synchronous: Any) -> None:
                 "aiosqlite fetchall": raw_all,
                 "qicore query, dicts": our_all,
                 "qicore query, tuples": our_all_tuples,
-                "qicore stream": our_stream,
+                "qicore stream, dicts": our_stream,
+                "qicore stream, tuples": our_stream_tuples,
                 "aiosqlite async for": raw_iterate,
                 "sqlalchemy": alchemy_all,
             },

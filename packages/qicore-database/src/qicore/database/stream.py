@@ -30,15 +30,15 @@ class RowStream(Generic[T]):
         self._build = build
         self._size = size
         self._cursor: Cursor | None = None
-        self._rows: Iterator[T] = iter(())
+        self._results: Iterator[Result[T]] = iter(())
         self._over = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Result[T]:
-        for row in self._rows:
-            return Success(row)
+        for result in self._results:
+            return result
         return await self._refill()
 
     async def _refill(self) -> Result[T]:
@@ -64,8 +64,8 @@ class RowStream(Generic[T]):
                 rows = self._build(rows)
             except Exception as exception:  # noqa: BLE001 - whatever the caller's class raises is answered
                 return self._fail(translate(exception))
-        self._rows = iter(rows)
-        return Success(next(self._rows))
+        self._results = map(Success, rows)
+        return next(self._results)
 
     def _fail(self, error: QiError) -> Result[T]:
         self.close()
@@ -74,7 +74,7 @@ class RowStream(Generic[T]):
     def close(self) -> Result[None]:
         """End the stream and give its connection back; harmless when that was done already."""
         self._over = True
-        self._rows = iter(())
+        self._results = iter(())
         if self._cursor is not None:
             self._cursor.close()
         return Success(None)
