@@ -27,6 +27,8 @@ async def rows(db: Database) -> None:
     assert_type(await db.create("users", {"name": "Ann"}, into=User), Result[User])
     assert_type(await db.update("users", {"id": 1}, {"name": "Bob"}), Result[int])
     assert_type(await db.execute("DELETE FROM users"), Result[Outcome])
+    async for pair in db.stream("SELECT 1, 2", into=tuple):
+        assert_type(pair, Result[tuple[Any, ...]])
     async for row in db.stream("SELECT 1", into=User):
         assert_type(row, Result[User])
         match row.variant:

@@ -275,6 +275,10 @@ class Operations(ABC):
     def stream(self, sql: str, params: Params = (), /, *, batch: int = _BATCH) -> RowStream[Row]: ...
     @overload
     def stream(
+        self, sql: str, params: Params = (), /, *, into: type[tuple[Any, ...]], batch: int = _BATCH
+    ) -> RowStream[tuple[Any, ...]]: ...
+    @overload
+    def stream(
         self, sql: str, params: Params = (), /, *, into: type[T], batch: int = _BATCH
     ) -> RowStream[T]: ...
     def stream(
