@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -125,6 +125,21 @@ class TestCollectAsync:
         with pytest.raises(ZeroDivisionError):
             await collect_async([endless(), crash()])
         assert ended.is_set()
+
+    async def test_an_iterable_that_raises_leaves_nothing_running(self) -> None:
+        async def never() -> Result[int]:
+            raise AssertionError("this must not begin")
+
+        made = never()
+
+        def produce() -> Iterator[Coroutine[Any, Any, Result[int]]]:
+            yield made
+            raise KeyError("no more")
+
+        with pytest.raises(KeyError):
+            await collect_async(produce())
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        made.close()
 
     async def test_cancelling_it_cancels_all(self) -> None:
         cancelled = 0

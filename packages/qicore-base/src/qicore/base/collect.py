@@ -107,7 +107,8 @@ async def collect_async(
         async with gate:
             return (await awaitable).unwrap()
 
-    pending = [asyncio.ensure_future(wait_for(awaitable)) for awaitable in awaitables]
+    # All are taken before the first begins: an iterable that raises half-way leaves nothing of ours running.
+    pending = [asyncio.ensure_future(wait_for(awaitable)) for awaitable in list(awaitables)]
     try:
         return Success(list(await asyncio.gather(*pending)))
     except QiError as error:
