@@ -1,0 +1,8 @@
+from qicore.http import Http, HttpConfig
+
+
+async def test_it_closes_once_and_for_all() -> None:
+    async with Http.create(HttpConfig(timeout=1)).unwrap() as client:
+        assert not client.closed
+    again = await client.close()
+    assert (again.is_success, client.closed) == (True, True)
