@@ -101,6 +101,11 @@ class NetworkGuard:
             return True
         return not any(map(_is_private, forms))
 
+    def admit(self, address: str) -> None:
+        """Raise PrivateNetworkError unless this numeric address is permitted."""
+        if not self.permits(address):
+            raise PrivateNetworkError(address)
+
     def check(self, host: str, addresses: Iterable[str]) -> None:
         """Raise PrivateNetworkError unless all the addresses that a name resolved to are permitted.
 

@@ -102,7 +102,7 @@ class _Cutter:
             self.lost |= len(value) > _MAX_TEXT
             return _cut(value)
         if isinstance(value, dict | list):
-            items: Any = value
+            items = cast("Any", value)
             if depth == _MAX_DEPTH or self._left <= 0:
                 self.lost |= bool(items)
                 return "…" if items else items
