@@ -1,33 +1,82 @@
-"""The options of qicore-resilience."""
+"""The options of the circuit breaker, and the checks on them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 from qicore.base import Failure, QiError, Result, Success
+from qicore.resilience.errors import invalid_config
+from qicore.resilience.predicates import is_ill
+
+__all__ = ["CircuitBreakerConfig"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ResilienceConfig:
-    """How a client behaves; the defaults are right for production.
+class CircuitBreakerConfig:
+    """When a circuit opens, and how it closes again. The defaults are meant for production.
+
+    >>> CircuitBreakerConfig(failure_rate=0.5, minimum_calls=20).check().is_success
+    True
+    >>> CircuitBreakerConfig(reset_timeout=-1).check().error.message
+    'reset_timeout must be a number of seconds above 0'
 
     Attributes:
-        timeout: Seconds that one operation may take.
+        failure_threshold: how many failures within `monitoring_period` open the circuit. Where `failure_rate` is
+            given, that decides instead.
+        reset_timeout: seconds that the circuit stays OPEN before it lets probes through (HALF_OPEN).
+        monitoring_period: seconds of the sliding window in which calls are counted. What is exactly that old is
+            out of it. Failures slide out one by one; for rates the window slides in hundredths of the period.
+        half_open_requests: how many probes HALF_OPEN lets through, whatever the concurrency. When all of them
+            succeed the circuit closes; when one fails it opens again.
+        failure_rate: the share of the calls within the window, above 0 and up to 1, that must fail to open the
+            circuit, once there were `minimum_calls`; or None. Instead of a number, for services with much traffic.
+        minimum_calls: how many calls the window must hold before a rate says anything.
+        slow_call_duration: seconds from which a call counts as slow, whatever its outcome; or None. It goes with
+            `slow_call_rate`.
+        slow_call_rate: the share of slow calls, above 0 and up to 1, that opens the circuit, once there were
+            `minimum_calls`, beside what failures do; or None.
+        counts: which errors say that the service is ill, and so are failures. What is none of them counts as
+            a success, for the service answered; but an error of a call that was turned away counts as neither.
     """
 
-    timeout: float = 30.0
+    failure_threshold: int = 5
+    reset_timeout: float = 60.0
+    monitoring_period: float = 10.0
+    half_open_requests: int = 3
+    failure_rate: float | None = None
+    minimum_calls: int = 10
+    slow_call_duration: float | None = None
+    slow_call_rate: float | None = None
+    counts: Callable[[QiError], bool] = is_ill
 
     def check(self) -> Result[Self]:
-        """Return these options, or what is wrong with them: INVALID_RESILIENCE_CONFIG [VALIDATION].
+        """Return these options, or INVALID_RESILIENCE_CONFIG [VALIDATION] naming every one that is wrong."""
+        wrong = [
+            f"{name} must be a whole number of at least 1"
+            for name in ("failure_threshold", "half_open_requests", "minimum_calls")
+            if type(getattr(self, name)) is not int or getattr(self, name) < 1
+        ]
+        wrong += [
+            f"{name} must be a number of seconds above 0"
+            for name in ("reset_timeout", "monitoring_period")
+            if not _is_number(getattr(self, name))
+        ]
+        wrong += [
+            f"{name} must be a share above 0 and up to 1, or None"
+            for name in ("failure_rate", "slow_call_rate")
+            if getattr(self, name) is not None
+            and not (_is_number(getattr(self, name)) and getattr(self, name) <= 1)
+        ]
+        if self.slow_call_duration is not None and not _is_number(self.slow_call_duration):
+            wrong.append("slow_call_duration must be a number of seconds above 0, or None")
+        if (self.slow_call_duration is None) != (self.slow_call_rate is None):
+            wrong.append("slow_call_duration and slow_call_rate go together")
+        if not callable(self.counts):
+            wrong.append("counts must be a function of an error")
+        return Failure(invalid_config(wrong)) if wrong else Success(self)
 
-        >>> ResilienceConfig(timeout=0).check().is_failure
-        True
-        """
-        if not self.timeout > 0:
-            return Failure(
-                QiError.validation(
-                    "INVALID_RESILIENCE_CONFIG", "timeout must be above 0 seconds", timeout=self.timeout
-                )
-            )
-        return Success(self)
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")

@@ -1,23 +1,46 @@
-"""The one place where exceptions become errors."""
+"""Every way a policy can fail, as a QiError.
+
+CIRCUIT_OPEN [NETWORK]: the circuit breaker let the call not through. TIMEOUT_ERROR [TIMEOUT]: the operation took
+longer than its `Timeout`. BULKHEAD_FULL, RATE_LIMITED [TIMEOUT]: there was no room for the call, or no turn, in
+time. INVALID_RESILIENCE_CONFIG [VALIDATION]: the options are wrong. All but the second and the last say that
+the operation was never called.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from qicore.base import QiError
 
-# The first class that fits decides; the category follows from the exception (see `QiError.from_exception`).
-_CODES: Final[Mapping[type[Exception], str]] = {
-    TimeoutError: "RESILIENCE_TIMEOUT",
-}
+__all__ = ["NEVER_CALLED", "circuit_open", "invalid_config", "not_a_result", "to_error"]
+
+NEVER_CALLED: Final = frozenset(("CIRCUIT_OPEN", "BULKHEAD_FULL", "RATE_LIMITED"))
+"""The codes of calls that a policy turned away: they tell nothing about the service behind it."""
 
 
-def to_error(exception: Exception, /, **context: object) -> QiError:
-    """Return the error for an exception from below; an unforeseen one is UNKNOWN and keeps it.
+def to_error(exception: Exception, /) -> QiError:
+    """Return the error for what an operation raised; an unforeseen exception is UNKNOWN and is kept.
 
-    >>> str(to_error(TimeoutError("no answer"), operation="read"))
-    'TIMEOUT/RESILIENCE_TIMEOUT: no answer'
+    >>> to_error(KeyError("user")).category.value
+    'UNKNOWN'
     """
-    code = next((code for kind, code in _CODES.items() if isinstance(exception, kind)), None)
-    return QiError.from_exception(exception, code=code, **context)
+    return QiError.from_exception(exception)
+
+
+def not_a_result(value: object, /) -> QiError:
+    """UNKNOWN: the operation broke its promise to answer a Result."""
+    return to_error(TypeError(f"the operation must answer a Result, not {type(value).__name__}"))
+
+
+def circuit_open(name: str, retry_after: float | None, why: str) -> QiError:
+    """CIRCUIT_OPEN: the call was turned away. `retry_after` is in seconds, absent when nobody can know it."""
+    context: dict[str, object] = {"name": name}
+    if retry_after is not None:
+        context["retry_after"] = retry_after
+    return QiError.network("CIRCUIT_OPEN", f"circuit {name!r} {why}", **context)
+
+
+def invalid_config(wrong: Iterable[str]) -> QiError:
+    """INVALID_RESILIENCE_CONFIG: all that is wrong with some options, in one error."""
+    return QiError.validation("INVALID_RESILIENCE_CONFIG", "; ".join(wrong))

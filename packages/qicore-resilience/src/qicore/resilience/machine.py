@@ -1,0 +1,211 @@
+"""The state machine of a circuit: what `CircuitBreaker` and `Permit` are two faces of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import RLock
+from typing import Final
+
+from qicore.base import Failure, QiError
+from qicore.resilience.config import CircuitBreakerConfig
+from qicore.resilience.errors import NEVER_CALLED, circuit_open
+from qicore.resilience.listeners import CircuitChange, Listeners
+from qicore.resilience.phases import CircuitState, Closed, HalfOpen, Open, Phase
+from qicore.resilience.statistics import CircuitStatistics
+from qicore.resilience.window import Window
+
+__all__ = ["Circuit"]
+
+_log: Final = logging.getLogger("qicore.resilience")
+
+
+class Circuit:
+    """Admits calls, takes in how they ended, and goes from phase to phase. Every change is made under the lock.
+
+    Attributes:
+        quick: the phase, if it is closed and of a success needs to know no more than that there was one: the
+            way of nearly all calls, which takes no lock.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_config",
+        "_last_error",
+        "_late",
+        "_lock",
+        "_name",
+        "_opened",
+        "_phase",
+        "_rejected",
+        "_released",
+        "_simple",
+        "_slow",
+        "_failed",
+        "_succeeded",
+        "listeners",
+        "quick",
+    )  # fmt: skip
+
+    def __init__(self, config: CircuitBreakerConfig, name: str, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._name = name
+        self._clock = clock
+        self._simple = config.failure_rate is None and config.slow_call_rate is None
+        # A call may end in a signal handler or a finaliser, in a thread that holds the lock already.
+        self._lock = RLock()
+        self.listeners = Listeners(self._lock)
+        self._forget()
+        closed = self._closed(clock())
+        self._phase: Phase = closed
+        self.quick: Closed | None = closed if self._simple else None
+
+    @property
+    def state(self) -> CircuitState:
+        """The state now: an open circuit whose time is over will let the next call through."""
+        phase = self._phase
+        if type(phase) is Open and phase.until is not None and self._clock() >= phase.until:
+            return CircuitState.HALF_OPEN
+        return phase.state
+
+    def admit(self) -> Closed | HalfOpen | Failure:
+        """Return the phase that lets a call through, or why none does."""
+        phase = self._phase
+        if type(phase) is Closed:
+            return phase
+        now = self._clock()
+        if type(phase) is Open and (phase.until is None or now < phase.until):
+            phase.rejected += 1  # without the lock: only the statistics read it
+            return self._rejection(phase, now)
+        try:
+            with self._lock:
+                return self._admit_probe(now)
+        finally:
+            self.listeners.tell()
+
+    def _admit_probe(self, now: float) -> Closed | HalfOpen | Failure:
+        phase = self._phase
+        if type(phase) is Open and phase.until is not None and now >= phase.until:
+            phase = HalfOpen(self._config.half_open_requests)
+            self._enter(phase, now)
+        if type(phase) is HalfOpen:
+            if phase.take():
+                return phase
+        elif type(phase) is Closed:  # another thread's probe was the last that was needed
+            return phase
+        phase.rejected += 1
+        return self._rejection(phase, now)
+
+    def _rejection(self, phase: Open | HalfOpen, now: float) -> Failure:
+        if type(phase) is HalfOpen:
+            return Failure(circuit_open(self._name, None, "is half open, and its probes are under way"))
+        if phase.until is None:
+            return Failure(circuit_open(self._name, None, "was opened by hand"))
+        return Failure(circuit_open(self._name, max(0.0, phase.until - now), "is open"))
+
+    def started(self) -> float:
+        """Return the moment a call began, where that matters."""
+        return 0.0 if self._simple else self._clock()
+
+    def settle(self, phase: Closed | HalfOpen, started: float, error: QiError | None) -> None:
+        """Take in how a call ended that `phase` let through: with `error`, or with a success."""
+        failed = error is not None and self._is_failure(error)
+        if error is not None and not failed and error.code in NEVER_CALLED:
+            phase.release()
+            return
+        now = self._clock()
+        limit = self._config.slow_call_duration
+        slow = limit is not None and now - started >= limit
+        with self._lock:
+            if phase is not self._phase:
+                self._late += 1
+                return
+            self._slow += slow
+            if failed:
+                self._failed += 1
+                self._last_error = error
+            else:
+                phase.succeeded += 1
+            if type(phase) is HalfOpen:
+                self._settle_probe(phase, now, error if failed else None, slow=slow)
+            elif (failed or not self._simple) and phase.window.add(now, failed=failed, slow=slow):
+                self._enter(Open(now + self._config.reset_timeout), now, error if failed else None)
+        self.listeners.tell()
+
+    def _settle_probe(self, phase: HalfOpen, now: float, error: QiError | None, *, slow: bool) -> None:
+        phase.slow += slow
+        needed, limit = self._config.half_open_requests, self._config.slow_call_rate
+        if error is None and phase.succeeded < needed:
+            return
+        if error is not None or (limit is not None and phase.slow / needed >= limit):
+            self._enter(Open(now + self._config.reset_timeout), now, error)
+        else:
+            self._enter(self._closed(now), now)
+
+    def _is_failure(self, error: QiError) -> bool:
+        try:
+            return self._config.counts(error)
+        except Exception:
+            _log.exception("`counts` of circuit %r failed: the error counts", self._name)
+            return True
+
+    def open(self) -> None:
+        """Open it until further notice."""
+        self._force(Open(None))
+
+    def close(self, *, anew: bool) -> None:
+        """Close it with an empty window; `anew` with empty statistics, too."""
+        self._force(self._closed(self._clock()), anew=anew)
+
+    def _force(self, phase: Phase, *, anew: bool = False) -> None:
+        with self._lock:
+            self._enter(phase, self._clock())
+            if anew:
+                self._forget()
+        self.listeners.tell()
+
+    def _closed(self, now: float) -> Closed:
+        return Closed(Window(self._config, now))
+
+    def _enter(self, phase: Phase, now: float, error: QiError | None = None) -> None:
+        before, self._phase = self._phase, phase
+        self.quick = phase if self._simple and type(phase) is Closed else None
+        self._succeeded += before.succeeded
+        self._released += before.released
+        self._rejected += before.rejected
+        if before.state is not phase.state:
+            self._opened += type(phase) is Open
+            self.listeners.push(CircuitChange(self._name, before.state, phase.state, error, now))
+
+    def _forget(self) -> None:
+        self._succeeded = self._failed = self._slow = self._released = 0
+        self._rejected = self._late = self._opened = 0
+        self._last_error: QiError | None = None
+
+    def illness(self) -> int:
+        """Return 0 for a circuit that has nothing to remember, and more the worse it would be to forget it."""
+        phase = self._phase
+        if type(phase) is Closed:
+            return 1 if phase.window.failures(self._clock()) else 0
+        if type(phase) is Open:
+            return 4 if phase.until is None else 3
+        return 2
+
+    def statistics(self) -> CircuitStatistics:
+        """Return what it has seen so far."""
+        with self._lock:
+            phase, now = self._phase, self._clock()
+            until = phase.until if type(phase) is Open else None
+            return CircuitStatistics(
+                state=self.state,
+                succeeded=self._succeeded + phase.succeeded,
+                failed=self._failed,
+                slow=self._slow,
+                released=self._released + phase.released,
+                rejected=self._rejected + phase.rejected,
+                late=self._late,
+                opened=self._opened,
+                recent_failures=phase.window.failures(now) if type(phase) is Closed else 0,
+                retry_after=None if until is None else max(0.0, until - now),
+                last_error=self._last_error,
+            )

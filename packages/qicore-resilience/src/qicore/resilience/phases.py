@@ -1,0 +1,89 @@
+"""The phases of a circuit: an object for each time it was closed, open or half open.
+
+A call keeps the phase that let it through. If that is no longer the circuit's own when the call ends, the call
+counts for nothing: it tells of a time that is over.
+
+`succeeded`, `released` and `rejected` are for the statistics. They are counted up without a lock where nothing
+else depends on them: CPython's interpreter lock is not given away within `x.n += 1`, and on a build without that
+lock a count may be lost, never a decision.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from qicore.resilience.window import Window
+
+__all__ = ["CircuitState", "Closed", "HalfOpen", "Open", "Phase"]
+
+
+class CircuitState(StrEnum):
+    """Whether a circuit lets calls through: all (CLOSED), none (OPEN), or a few to try (HALF_OPEN)."""
+
+    CLOSED = "CLOSED"
+    OPEN = "OPEN"
+    HALF_OPEN = "HALF_OPEN"
+
+
+class Closed:
+    """Every call goes through."""
+
+    __slots__ = ("rejected", "released", "succeeded", "window")
+
+    state: Final = CircuitState.CLOSED
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.succeeded = self.released = self.rejected = 0
+
+    def release(self) -> None:
+        """Take note of a call that counts as neither."""
+        self.released += 1
+
+
+class Open:
+    """No call goes through before `until`; none at all when that is None, for it was opened by hand."""
+
+    __slots__ = ("rejected", "released", "succeeded", "until")
+
+    state: Final = CircuitState.OPEN
+
+    def __init__(self, until: float | None) -> None:
+        self.until = until
+        self.succeeded = self.released = self.rejected = 0
+
+
+class HalfOpen:
+    """As many calls go through as there are permits."""
+
+    __slots__ = ("_left", "_returned", "rejected", "released", "slow", "succeeded")
+
+    state: Final = CircuitState.HALF_OPEN
+
+    def __init__(self, permits: int) -> None:
+        self._left = permits
+        # The garbage collector may give a permit back, at any moment of any thread, even of one that is in the
+        # middle of a change. A deque takes it whatever goes on, and `take` looks there.
+        self._returned: deque[None] = deque()
+        self.succeeded = self.released = self.rejected = self.slow = 0
+
+    def take(self) -> bool:
+        """Take a permit, under the lock; False when there is none left."""
+        while self._returned:
+            self._returned.pop()
+            self._left += 1
+        self._left -= 1
+        if self._left >= 0:
+            return True
+        self._left = 0
+        return False
+
+    def release(self) -> None:
+        """Take back the permit of a call that counts as neither."""
+        self.released += 1
+        self._returned.append(None)
+
+
+Phase: TypeAlias = Closed | Open | HalfOpen

@@ -1,0 +1,43 @@
+"""What a circuit breaker has seen so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qicore.base import QiError
+from qicore.resilience.phases import CircuitState
+
+__all__ = ["CircuitStatistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitStatistics:
+    """Counts since the breaker was made, or was reset; and what it looks at now.
+
+    A call that ended after its circuit had changed its state is counted as `late` and as nothing else.
+
+    Attributes:
+        state: the state now.
+        succeeded: calls that counted as a success.
+        failed: calls that counted as a failure.
+        slow: calls that took `slow_call_duration` or longer, whatever their outcome.
+        released: calls that counted as neither: they were cancelled, or turned away further down.
+        rejected: calls that were not let through: CIRCUIT_OPEN.
+        late: calls that counted for nothing, for the state had changed since they were let through.
+        opened: how often the circuit opened.
+        recent_failures: failures within the window, no more than it takes to open the circuit; 0 unless CLOSED.
+        retry_after: seconds until probes are let through; None unless OPEN, or when it was opened by hand.
+        last_error: the last error that counted as a failure, or None.
+    """
+
+    state: CircuitState
+    succeeded: int
+    failed: int
+    slow: int
+    released: int
+    rejected: int
+    late: int
+    opened: int
+    recent_failures: int
+    retry_after: float | None
+    last_error: QiError | None
