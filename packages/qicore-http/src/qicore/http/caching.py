@@ -75,7 +75,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do with a response: give `answer` in its place, store `candidate` with the body, ask `again`."""
+    """What to do with a response: give `answer` in its place, store `candidate`, ask `again`."""
 
     answer: Entry | None = None
     age: float = 0.0
