@@ -7,4 +7,4 @@ from qicore_testkit import PublicFace
 class TestFace(PublicFace):
     package = qicore.http
     folder = Path(__file__).parents[1]
-    light = ("asyncio", "logging")
+    light = ("aiohttp", "h2", "hishel", "httpcore", "httpx2", "httpx_aiohttp")

@@ -1,11 +1,12 @@
 """HTTP client whose every request gives a Result, on httpx.
 
->>> from qicore.http import Http, HttpConfig
->>> Http.create(HttpConfig(timeout=5)).is_success
+>>> from qicore.http import HTTPClient, HTTPConfig
+>>> HTTPClient.create(HTTPConfig(timeout=5)).is_success
 True
 """
 
-from qicore.http.client import Http
-from qicore.http.config import HttpConfig
+from qicore.http.auth import BearerAuth
+from qicore.http.client import HTTPClient
+from qicore.http.config import HTTPConfig
 
-__all__ = ["Http", "HttpConfig"]
+__all__ = ["BearerAuth", "HTTPClient", "HTTPConfig"]

@@ -1,0 +1,104 @@
+"""The cookies of a client: the standard library's jar, the same for every engine, with bounds of our own."""
+
+from __future__ import annotations
+
+import email.message
+import threading
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+from urllib.request import Request
+
+import httpx
+
+__all__ = ["CookieStore"]
+
+# RFC 6265, section 6.1, asks for at least these.
+_MAX_PER_DOMAIN: Final = 50
+_MAX_COOKIES: Final = 3000
+_ORIGIN: Final = "qicore-origin"
+
+
+class _Request(Request):
+    """What the jar wants to know about a request, and whether a redirect from another origin led to it."""
+
+    def __init__(self, url: httpx.URL, *, foreign: bool) -> None:
+        super().__init__(str(url.copy_with(fragment=None, username=None, password=None)))
+        self.foreign = foreign
+        self.spelled = origin_of(url)
+
+
+class _Response:
+    def __init__(self, headers: httpx.Headers) -> None:
+        self._message = email.message.Message()
+        for value in headers.get_list("set-cookie"):
+            self._message["Set-Cookie"] = value
+
+    def info(self) -> email.message.Message:
+        return self._message
+
+
+class _Policy(DefaultCookiePolicy):
+    """The usual rules and two more: a bound on the number, and care after a redirect to another origin.
+
+    Such a redirect takes along only what its target set itself, or what was set for the whole domain on purpose
+    (RFC 6265, section 5.1.3). Cookies have no port by themselves (section 8.5), an origin has.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jar: CookieJar | None = None
+
+    def set_ok(self, cookie: Cookie, request: Request) -> bool:
+        if not super().set_ok(cookie, request):
+            return False
+        if isinstance(request, _Request):
+            cookie.set_nonstandard_attr(_ORIGIN, request.spelled)
+        return self._has_room(cookie)
+
+    def _has_room(self, cookie: Cookie) -> bool:
+        known = list(self.jar or ())
+        same = [other for other in known if other.domain == cookie.domain]
+        if any(other.name == cookie.name and other.path == cookie.path for other in same):
+            return True
+        return len(same) < _MAX_PER_DOMAIN and len(known) < _MAX_COOKIES
+
+    def return_ok(self, cookie: Cookie, request: Request) -> bool:
+        if not super().return_ok(cookie, request):
+            return False
+        if not isinstance(request, _Request) or not request.foreign or cookie.domain_specified:
+            return True
+        return cookie.get_nonstandard_attr(_ORIGIN) == request.spelled
+
+
+class CookieStore:
+    """Keeps what servers set, and says what to send. Thread-safe."""
+
+    def __init__(self) -> None:
+        policy = _Policy()
+        self._jar = policy.jar = CookieJar(policy)
+        self._lock = threading.Lock()
+        self._any = False
+        self.cookies: Final = httpx.Cookies(self._jar)
+
+    def remember(self, url: httpx.URL, headers: httpx.Headers) -> None:
+        """Keep the cookies of a response."""
+        with self._lock:
+            self._jar.extract_cookies(_Response(headers), _Request(url, foreign=False))  # type: ignore[arg-type]  # all that it uses
+
+    def header(self, url: httpx.URL, *, foreign: bool) -> str | None:
+        """Return the Cookie header for a request, or None for none."""
+        if not self._has_any():
+            return None
+        request = _Request(url, foreign=foreign)
+        with self._lock:
+            self._jar.add_cookie_header(request)
+        value: Any = request.get_header("Cookie")
+        return value if isinstance(value, str) else None
+
+    def _has_any(self) -> bool:
+        return next(iter(self._jar), None) is not None
+
+
+def origin_of(url: httpx.URL) -> str:
+    """Return scheme, host and port as one text."""
+    return f"{url.scheme}://{url.host}:{url.port or ''}"

@@ -1,0 +1,1 @@
+"""The libraries that carry the bytes; only `qicore.http.engine` imports from here."""

@@ -1,0 +1,56 @@
+"""What an engine gives back: the head of a response, and its body as it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+__all__ = ["AsyncBody", "Reply", "SyncBody", "SyncReply", "Timeouts"]
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class AsyncBody(Protocol):
+    """The bytes of a response as they come from the wire; closing is idempotent and frees the connection."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def aclose(self) -> None: ...
+
+
+class SyncBody(Protocol):
+    """The same, blocking."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Reply:
+    """The head of a response and its body, still encoded as the server sent it."""
+
+    status: int
+    headers: RawHeaders
+    version: bytes
+    reason: bytes
+    body: AsyncBody
+
+
+@dataclass(slots=True)
+class SyncReply:
+    """The same, blocking."""
+
+    status: int
+    headers: RawHeaders
+    version: bytes
+    reason: bytes
+    body: SyncBody
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that the phases of an exchange may take; None for no limit but the total deadline."""
+
+    connect: float | None
+    read: float | None
+    pool: float | None

@@ -1,0 +1,125 @@
+"""What both the asynchronous and the blocking engine on httpcore know: routes, proxies, contexts, requests."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import httpcore
+import httpx
+
+from qicore.http.config import HTTPConfig
+from qicore.http.engines.library import Library
+from qicore.http.engines.proxies import Proxies
+from qicore.http.guard import NetworkGuard
+from qicore.http.tls import TLSOptions, tls_context
+
+__all__ = ["IDEMPOTENT", "Key", "Routes", "guard_of", "is_repeatable", "key_of", "tls_options"]
+
+Key: TypeAlias = tuple[bytes, bytes, int]
+"""Scheme, host and port."""
+
+IDEMPOTENT: Final = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
+"""RFC 9110, section 9.2.2."""
+
+_PORTS: Final = {b"http": 80, b"https": 443}
+
+P = TypeVar("P")
+
+
+def key_of(url: httpx.URL) -> Key:
+    """Return what a connection is made for: scheme, host and port.
+
+    >>> key_of(httpx.URL("https://example.org/a?b"))
+    (b'https', b'example.org', 443)
+    """
+    scheme = url.raw_scheme
+    return scheme, url.raw_host, url.port or _PORTS.get(scheme, 0)
+
+
+def is_repeatable(request: httpx.Request, *, written: bool) -> bool:
+    """Return whether a request may be sent once more: nothing of it went out, or twice is as good as once."""
+    stream = request.stream
+    if not (isinstance(stream, httpx.ByteStream) or getattr(stream, "repeatable", False)):
+        return False
+    return not written or request.method in IDEMPOTENT
+
+
+def guard_of(config: HTTPConfig) -> NetworkGuard | None:
+    """Return the guard that the options ask for."""
+    return NetworkGuard(config.allowed_networks) if config.block_private_networks else None
+
+
+def tls_options(config: HTTPConfig) -> TLSOptions:
+    """Return what the options say about TLS."""
+    return TLSOptions(
+        config.verify if isinstance(config.verify, bool) else str(config.verify),
+        None if config.certificate is None else str(config.certificate),
+        None if config.certificate_key is None else str(config.certificate_key),
+        config.certificate_password,
+        config.http2,
+    )
+
+
+class Routes:
+    """Makes what httpcore needs for a request, lazily: no context for a client that never speaks TLS."""
+
+    def __init__(self, library: Library, config: HTTPConfig) -> None:
+        self.library = library
+        self.config = config
+        self.guard = guard_of(config)
+        # Behind a proxy it is the proxy that connects, so that a guard here would guard nothing.
+        self._proxies = Proxies(config.proxy, trust_env=config.trust_env and self.guard is None)
+        self._factories: dict[tuple[str | None, bool], Any] = {}
+
+    def multiplexed(self, key: Hashable) -> bool:
+        """Return whether a connection for this key may turn out to carry several requests at once."""
+        return self.config.http2 and cast("Key", key)[0] == b"https"
+
+    def origin(self, key: Key) -> httpcore.Origin:
+        """Return the key as the library spells it."""
+        return self.library.URL(scheme=key[0], host=key[1], port=key[2], target=b"/").origin
+
+    def request(self, request: httpx.Request) -> httpcore.Request:
+        """Return the request as the library spells it."""
+        url = request.url
+        return self.library.Request(
+            request.method,
+            self.library.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=cast("Any", request.stream),
+            extensions=request.extensions,
+        )
+
+    def factory(self, key: Key, kind: type[P], backend: object) -> P:
+        """Return a pool of the library, whose books stay empty: it knows how to make connections.
+
+        It makes all kinds of them: direct, through a tunnel or a forwarding proxy, through SOCKS.
+        """
+        proxy = self._proxies.choose(key[0].decode(), key[1].decode())
+        secure = key[0] == b"https"
+        made = self._factories.get((proxy, secure))
+        if made is None:
+            make = cast("Any", kind)
+            context = tls_context(tls_options(self.config)) if secure else None
+            made = self._factories[proxy, secure] = make(
+                ssl_context=context,
+                proxy=None if proxy is None else self._proxy(proxy),
+                keepalive_expiry=self.config.keepalive_expiry,
+                http2=self.config.http2,
+                network_backend=backend,
+            )
+        return cast("P", made)
+
+    def _proxy(self, address: str) -> httpcore.Proxy:
+        url = httpx.URL(address)
+        auth = (url.username, url.password) if url.username or url.password else None
+        # A context of its own: httpcore sets on it, at each connection, that a proxy speaks HTTP/1.1.
+        options = replace(tls_options(self.config), http2=False)
+        secure = tls_context(options) if url.scheme == "https" else None
+        return self.library.Proxy(
+            self.library.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=b"/"),
+            auth=auth,
+            ssl_context=secure,
+        )

@@ -1,0 +1,307 @@
+"""What the user asks for becomes a request: pure functions that the asynchronous and the blocking client share."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, TypeAlias, TypedDict, cast
+
+import httpx
+
+from qicore.http.auth import AuthSpec, authorization, make_auth
+from qicore.http.body import Content, Progress, Upload, make_body
+from qicore.http.config import HTTPConfig
+from qicore.http.cookies import CookieStore
+from qicore.http.decoding import ACCEPTED
+from qicore.http.errors import invalid_request, invalid_url
+from qicore.http.headers import is_token, wrong_header
+from qicore.http.redirects import SAFE_HEADERS, same_origin
+
+__all__ = ["UNSET", "Call", "Defaults", "RequestOptions", "Unset", "prepare"]
+
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class Unset:
+    """Stands for an option that was not given, where None means something."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset()
+
+
+class RequestOptions(TypedDict, total=False):
+    """What every method of a client takes besides the URL.
+
+    Attributes:
+        params: query parameters, added to those of the URL.
+        headers: over those of the config; names compare without case.
+        cookies: sent with this request only.
+        content: the body: text, bytes, a `Path`, a binary file, an iterable (asynchronous too) of bytes.
+        data: the body: a form.
+        files: the body: a form with files, as httpx takes them.
+        json: the body: a value that JSON can spell.
+        auth: instead of that of the config; None for none.
+        timeout: seconds for the whole call instead of those of the config; None for no limit. For a stream
+            it covers the body too when it is given here.
+        follow_redirects: instead of that of the config.
+        max_response_size: instead of that of the config.
+        accept_status: statuses from 400 on that are answers here, not errors.
+        on_upload: called with the bytes sent so far, and with those there are in all or None.
+        on_download: the same for the bytes received, as they come from the wire.
+    """
+
+    params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] | None
+    cookies: Mapping[str, str] | None
+    content: Content | None
+    data: Mapping[str, Any] | None
+    files: Any
+    json: Any
+    auth: AuthSpec | None
+    timeout: float | None
+    follow_redirects: bool
+    max_response_size: int | None
+    accept_status: Container[int]
+    on_upload: Progress | None
+    on_download: Progress | None
+
+
+_USER_AGENT: Final = "qicore-http"
+_BAD_COOKIE: Final = re.compile(r"[\x00-\x1f\x7f;,\s\"\\]")
+
+
+class Defaults:
+    """What all requests of a client have in common, worked out once."""
+
+    def __init__(self, config: HTTPConfig) -> None:
+        self.config = config
+        self.base = httpx.URL(config.base_url) if config.base_url else None
+        self.auth = make_auth(config.auth)
+        userinfo = None if self.base is None else _userinfo(self.base)
+        if self.base is not None and userinfo is not None:
+            self.base = self.base.copy_with(username=None, password=None)
+            self.auth = self.auth or make_auth(userinfo)
+        given = [(name.encode(), value.encode()) for name, value in config.headers.items()]
+        known = {name.lower() for name, _ in given}
+        usual = (
+            (b"Accept", b"*/*"),
+            (b"Accept-Encoding", ACCEPTED.encode()),
+            (b"User-Agent", _USER_AGENT.encode()),
+        )
+        self.headers = [*given, *(pair for pair in usual if pair[0].lower() not in known)]
+        self.safe_headers = [pair for pair in self.headers if pair[0].lower() in SAFE_HEADERS]
+        self.cookies = dict(config.cookies)
+        self.timeouts = {
+            "connect": config.connect_timeout,
+            "read": config.read_timeout,
+            "write": config.read_timeout,
+            "pool": config.pool_timeout,
+        }
+        self.urls = lru_cache(maxsize=256)(self._parse)
+
+    def _parse(self, text: str) -> tuple[httpx.URL, tuple[str, str] | None, bool]:
+        """Return the URL without its userinfo, the userinfo, and whether it is at home: see `HTTPConfig`."""
+        try:
+            url = httpx.URL(text)
+        except (httpx.InvalidURL, TypeError, ValueError) as error:
+            raise invalid_url(text, str(error)) from None
+        base = self.base
+        if base is not None and url.is_relative_url:
+            url = base.copy_with(raw_path=base.raw_path.rstrip(b"/") + b"/" + url.raw_path.lstrip(b"/"))
+            return url, None, True
+        if url.scheme not in ("http", "https"):
+            raise invalid_url(text, "a URL starts with http:// or https://")
+        if not url.host:
+            raise invalid_url(text, "it names no host")
+        userinfo = _userinfo(url)
+        if userinfo is not None:
+            url = url.copy_with(username=None, password=None)
+        return url, userinfo, base is None or same_origin(base, url)
+
+
+def _userinfo(url: httpx.URL) -> tuple[str, str] | None:
+    return (url.username, url.password) if url.userinfo else None
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of the user, over all its hops and attempts."""
+
+    request: httpx.Request
+    auth: httpx.Auth | None
+    timeout: float | None
+    follow: bool
+    limit: int | None
+    accepted: Container[int]
+    on_download: Progress | None
+    stream: bool
+    timed_body: bool
+    """Whether the deadline covers the body of a stream too."""
+    deadline: float | None = None
+    """On the monotonic clock."""
+
+
+def prepare(
+    defaults: Defaults,
+    store: CookieStore,
+    method: str,
+    url: str | httpx.URL,
+    *,
+    blocking: bool,
+    stream: bool = False,
+    params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
+    cookies: Mapping[str, str] | None = None,
+    content: Content | None = None,
+    data: Mapping[str, Any] | None = None,
+    files: Any = None,
+    json: Any = None,
+    auth: AuthSpec | None | Unset = UNSET,
+    timeout: float | None | Unset = UNSET,
+    follow_redirects: bool | Unset = UNSET,
+    max_response_size: int | None | Unset = UNSET,
+    accept_status: Container[int] = (),
+    on_upload: Progress | None = None,
+    on_download: Progress | None = None,
+) -> Call:
+    """Return the call; QiError INVALID_URL or INVALID_REQUEST when there can't be one."""
+    config = defaults.config
+    target, userinfo, home = defaults.urls(url if isinstance(url, str) else str(url))
+    if config.params or params:
+        target = _with_params(target, config.params, params)
+    if not is_token(method):
+        raise invalid_request(f"{method[:20]!r} is no method")
+    raw = list(defaults.headers if home else defaults.safe_headers)
+    if headers:
+        raw = _merge(raw, headers)
+    if content is None and data is None and files is None and json is None:
+        body: Any = make_body(None, None, blocking=blocking)
+        length = b"0" if method in ("POST", "PUT", "PATCH") else None
+        if length is not None:
+            raw.append((b"Content-Length", length))
+    else:
+        body, described = _encode(content, data, files, json, on_upload, blocking=blocking)
+        names = {name.lower() for name, _ in raw}
+        raw += [pair for pair in described if pair[0].lower() not in names]
+    sent = _cookie_header(defaults.cookies if home else {}, cookies, store.header(target, foreign=False))
+    if sent is not None and not any(name.lower() == b"cookie" for name, _ in raw):
+        raw.append((b"Cookie", sent))
+    chosen = make_auth(auth) if not isinstance(auth, Unset) else None
+    if isinstance(auth, Unset):
+        chosen = make_auth(userinfo) if userinfo is not None else defaults.auth if home else None
+    if chosen is not None:
+        ready = authorization(chosen)
+        if ready is not None:
+            raw = [pair for pair in raw if pair[0].lower() != b"authorization"]
+            raw.append((b"Authorization", ready.encode()))
+            chosen = None
+    if not any(name.lower() == b"host" for name, _ in raw):
+        raw.insert(0, (b"Host", target.netloc))
+    request = httpx.Request(
+        method, target, headers=raw, stream=body, extensions={"timeout": defaults.timeouts}
+    )
+    if isinstance(body, httpx.ByteStream):
+        request.read()
+    return Call(
+        request=request,
+        auth=chosen,
+        timeout=config.timeout if isinstance(timeout, Unset) else timeout,
+        follow=config.follow_redirects if isinstance(follow_redirects, Unset) else follow_redirects,
+        limit=config.max_response_size if isinstance(max_response_size, Unset) else max_response_size,
+        accepted=accept_status,
+        on_download=on_download,
+        stream=stream,
+        timed_body=not isinstance(timeout, Unset),
+    )
+
+
+def _with_params(url: httpx.URL, usual: Mapping[str, Any], params: Any) -> httpx.URL:
+    try:
+        if usual:
+            url = url.copy_merge_params(dict(usual))
+        if params:
+            given = params if isinstance(params, Mapping) else list(params)
+            return url.copy_merge_params(cast("Any", given))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise invalid_request(f"these are no query parameters: {type(error).__name__}") from None
+    return url
+
+
+def _merge(raw: RawHeaders, headers: Mapping[str, str] | Sequence[tuple[str, str]]) -> RawHeaders:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    given: RawHeaders = []
+    for name, value in pairs:
+        problem = wrong_header(name, value)
+        if problem is not None:
+            raise invalid_request(problem)
+        # Field values beyond ASCII are opaque (RFC 9110, section 5.5); most servers take them for UTF-8.
+        given.append((name.encode(), value.encode("utf-8", "surrogateescape")))
+    names = {name.lower() for name, _ in given}
+    return [*(pair for pair in raw if pair[0].lower() not in names), *given]
+
+
+def _encode(
+    content: Content | None, data: Any, files: Any, json: Any, progress: Progress | None, *, blocking: bool
+) -> tuple[Any, RawHeaders]:
+    """Return the body and the headers that describe it."""
+    if sum((content is not None, json is not None, data is not None or files is not None)) > 1:
+        raise invalid_request("content, json, and data with files exclude each other")
+    kind: RawHeaders = []
+    if json is not None:
+        try:
+            content = jsonlib.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise invalid_request(f"JSON can't spell this: {error}") from None
+        kind = [(b"Content-Type", b"application/json")]
+    elif content is None:
+        try:
+            form = httpx.Request("POST", "http://form", data=data, files=files)
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise invalid_request(f"this is no form: {error}") from None
+        kind = [pair for pair in form.headers.raw if pair[0].lower() != b"host"]
+        if isinstance(form.stream, httpx.ByteStream):
+            content = form.content
+            kind = [pair for pair in kind if pair[0].lower() == b"content-type"]
+        else:
+            length = form.headers.get("content-length")
+            # httpx rewinds the files by itself whenever the form is sent.
+            return (
+                Upload(
+                    form.stream,
+                    int(length) if length else None,
+                    repeatable=_rewinds(files),
+                    progress=progress,
+                ),
+                kind,
+            )
+    body = make_body(content, progress, blocking=blocking)
+    size = body.length if isinstance(body, Upload) else len(b"".join(body))
+    framing = (b"Transfer-Encoding", b"chunked") if size is None else (b"Content-Length", str(size).encode())
+    return body, [*kind, framing]
+
+
+def _rewinds(files: Any) -> bool:
+    parts = list(files.values() if isinstance(files, Mapping) else [part for _, part in files or ()])
+    contents = [part[1] if isinstance(part, tuple) else part for part in cast("list[Any]", parts)]
+    return all(isinstance(one, str | bytes) or hasattr(one, "seek") for one in contents)
+
+
+def _cookie_header(
+    usual: Mapping[str, str], given: Mapping[str, str] | None, kept: str | None
+) -> bytes | None:
+    if not usual and not given:
+        return None if kept is None else kept.encode("utf-8", "replace")
+    pairs = {**usual, **(given or {})}
+    for name, value in pairs.items():
+        if not is_token(name) or _BAD_COOKIE.search(value):
+            raise invalid_request(f"the cookie {name[:40]!r} has characters that no cookie may have")
+    own = [f"{name}={value}" for name, value in pairs.items()]
+    # A cookie that the caller gives stands for the one of that name in the jar.
+    others = [pair for pair in (kept or "").split("; ") if pair and pair.partition("=")[0] not in pairs]
+    return "; ".join([*own, *others]).encode("utf-8", "replace")
