@@ -1,5 +1,8 @@
 """URLs: what they name, and that nothing of them is ever shown."""
 
+import contextlib
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,10 +84,8 @@ def test_a_url_that_can_not_be_one_is_refused_without_being_shown(url: str) -> N
 
 @given(st.text(max_size=40), st.sampled_from(["redis", "rediss", "unix", "redis+sentinel", "redis+cluster"]))
 def test_no_text_raises_anything_else(text: str, scheme: str) -> None:
-    try:
-        parse_target(f"{scheme}://{text}")
-    except BadURLError as error:
-        assert error.args  # and no other exception comes out
+    with contextlib.suppress(BadURLError):
+        assert parse_target(f"{scheme}://{text}").options.get("db", 0) >= 0
 
 
 @pytest.mark.parametrize(
@@ -92,16 +93,15 @@ def test_no_text_raises_anything_else(text: str, scheme: str) -> None:
 )
 async def test_no_client_ever_sends_a_command_twice_or_has_a_timeout_of_its_own(url: str) -> None:
     link = open_link(parse_target(url), timeout=1.0, max_connections=3)
-    client = link.client
+    client = link.raw
     if isinstance(client, RedisCluster):
         assert client.retry.get_retries() == 0
         options = client.connection_kwargs
     else:
         assert link.spare is not None
-        connection = link.spare()
-        assert connection.retry.get_retries() == 0
+        assert cast("Any", link.spare()).retry.get_retries() == 0
         options = client.connection_pool.connection_kwargs
-        assert not client.connection_pool.maint_notifications_enabled()
+        assert not cast("Any", client.connection_pool).maint_notifications_enabled()
         assert client.connection_pool.max_connections == 3
     assert options["socket_timeout"] is None
     assert options["protocol"] == 3

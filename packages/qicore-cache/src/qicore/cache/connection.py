@@ -29,7 +29,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
-__all__ = ["REDIS_SCHEMES", "BadURLError", "Link", "RedisClient", "Target", "open_link", "parse_target"]
+__all__ = [
+    "REDIS_SCHEMES",
+    "BadURLError",
+    "Commands",
+    "Link",
+    "RedisClient",
+    "Spare",
+    "Target",
+    "open_link",
+    "parse_target",
+]
 
 RedisClient: TypeAlias = "Redis | RedisCluster"
 Kind: TypeAlias = Literal["server", "socket", "sentinel", "cluster"]
@@ -87,8 +97,11 @@ def _parse(url: str) -> Target:
     kind, tls = _SCHEMES.get(parts.scheme, (None, False))
     if kind is None:
         raise BadURLError(f"the scheme of the URL must be one of {', '.join(sorted(_SCHEMES))}")
-    allowed = _OPTIONS | (_TLS_OPTIONS if tls else set())
-    allowed |= _SENTINEL_OPTIONS if kind == "sentinel" else set()
+    allowed = set(_OPTIONS)
+    if tls:
+        allowed |= _TLS_OPTIONS
+    if kind == "sentinel":
+        allowed |= _SENTINEL_OPTIONS
     options: dict[str, Any] = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     if parts.fragment or options.keys() - allowed:
         raise BadURLError(
@@ -133,6 +146,38 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
     return parts.hostname or "localhost", default_port if parts.port is None else parts.port
 
 
+class Commands(Protocol):
+    """What is used of a client; redis-py's own types leave much of it unknown."""
+
+    def execute_command(self, *words: bytes | str | int) -> Awaitable[Any]:
+        """Send one command."""
+        ...
+
+    def pipeline(self, *, transaction: bool) -> Any:
+        """Return something to collect commands in."""
+        ...
+
+
+class Spare(Protocol):
+    """What is used of a connection that belongs to no pool."""
+
+    def connect(self) -> Awaitable[None]:
+        """Connect and log in."""
+        ...
+
+    def disconnect(self, *, nowait: bool) -> Awaitable[None]:
+        """Close it."""
+        ...
+
+    def send_command(self, *words: bytes | str) -> Awaitable[None]:
+        """Send one command."""
+        ...
+
+    def read_response(self, *, timeout: float | None = None, push_request: bool = False) -> Awaitable[Any]:
+        """Read one answer; with `push_request` also a push message, and None when the time is over."""
+        ...
+
+
 class _Closeable(Protocol):
     def aclose(self) -> Awaitable[None]: ...
 
@@ -142,13 +187,19 @@ class Link:
     """A client, how to close it, and how to make one more connection to where it writes.
 
     Attributes:
-        client: of redis-py, for one server or a Cluster.
-        spare: makes an unconnected connection outside of the pool; None for a Cluster, which has many servers.
+        raw: the client of redis-py, for one server or a Cluster.
+        spare: makes an unconnected connection outside of the pool; None for a Cluster, which has many
+            servers.
     """
 
-    client: RedisClient
+    raw: RedisClient
     closers: tuple[_Closeable, ...]
-    spare: Callable[[], Connection] | None
+    spare: Callable[[], Spare] | None
+
+    @property
+    def client(self) -> Commands:
+        """The same client, as far as it is used here."""
+        return cast("Commands", self.raw)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -172,23 +223,22 @@ def open_link(target: Target, *, timeout: float, max_connections: int) -> Link:
     }
     if target.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in target.hosts]
-        cluster = RedisCluster(
-            startup_nodes=nodes, ssl=target.tls, max_connections=max_connections, **common
-        )
+        cluster = RedisCluster(startup_nodes=nodes, ssl=target.tls, max_connections=max_connections, **common)
         return Link(cluster, (cluster,), None)
     if target.kind == "sentinel":
         share = timeout / (len(target.hosts) + 1)
         asking: dict[str, Any] = {**common, "socket_timeout": share, "socket_connect_timeout": share}
         for name in ("db", "username", "password"):
             asking.pop(name, None)
-        sentinel = Sentinel(
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types there
             list(target.hosts),
             sentinel_kwargs={**asking, **target.sentinel_options, "ssl": target.tls},
             **common,
             ssl=target.tls,
         )
-        primary = sentinel.master_for(target.service, max_connections=max_connections)
-        return Link(primary, (primary, sentinel), primary.connection_pool.make_connection)
+        primary: Redis = cast("Any", sentinel).master_for(target.service, max_connections=max_connections)
+        spare = primary.connection_pool.make_connection
+        return Link(primary, (primary, sentinel), cast("Callable[[], Spare]", spare))
     if target.kind == "socket":
         place: dict[str, Any] = {"connection_class": UnixDomainSocketConnection, "path": target.path}
     else:
@@ -196,4 +246,4 @@ def open_link(target: Target, *, timeout: float, max_connections: int) -> Link:
         place = {"connection_class": SSLConnection if target.tls else Connection, "host": host, "port": port}
     pool = ConnectionPool(max_connections=max_connections, **place, **common)
     client = Redis.from_pool(pool)
-    return Link(client, (client,), cast("Callable[[], Connection]", pool.make_connection))
+    return Link(client, (client,), cast("Callable[[], Spare]", pool.make_connection))

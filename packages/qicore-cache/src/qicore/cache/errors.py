@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from qicore.base import QiError
+from qicore.base import ErrorCategory, QiError
 
 # The first class that fits decides; the category follows from the exception (see `QiError.from_exception`).
 _CODES: Final[Mapping[type[Exception], str]] = {
@@ -21,3 +21,53 @@ def to_error(exception: Exception, /, **context: object) -> QiError:
     """
     code = next((code for kind, code in _CODES.items() if isinstance(exception, kind)), None)
     return QiError.from_exception(exception, code=code, **context)
+
+
+# ---- Redis ----------------------------------------------------------------------------------------------
+
+_DENIED: Final = ("REDIS_DENIED", ErrorCategory.PERMISSION, "Redis refuses the login, or what it may do")
+_TIMED_OUT: Final = ("REDIS_TIMEOUT", ErrorCategory.TIMEOUT, "Redis did not answer in time")
+_UNREACHABLE: Final = (
+    "REDIS_UNREACHABLE",
+    ErrorCategory.NETWORK,
+    "Redis can't be reached, or not be used now",
+)
+_REFUSED: Final = ("REDIS_REFUSED", ErrorCategory.CACHE, "Redis refused the command")
+
+# Why Redis gave no answer: the cause behind CACHE_LOAD_FAILED and CACHE_WRITE_FAILED. By name, since to
+# import redis-py takes a while and only who uses it should. The first class in an exception's method resolution
+# order that is named here decides; NETWORK and TIMEOUT count for the breaker.
+_REDIS: Final[Mapping[str, tuple[str, ErrorCategory, str]]] = {
+    "builtins.OSError": _UNREACHABLE,
+    "builtins.TimeoutError": _TIMED_OUT,
+    "builtins.UnicodeError": ("INVALID_KEY", ErrorCategory.VALIDATION, "a key is not valid Unicode"),
+    "redis.exceptions.AuthenticationError": _DENIED,
+    "redis.exceptions.AuthorizationError": _DENIED,
+    "redis.exceptions.ClusterError": _UNREACHABLE,
+    "redis.exceptions.ConnectionError": _UNREACHABLE,
+    "redis.exceptions.NoPermissionError": _DENIED,
+    "redis.exceptions.ReadOnlyError": _UNREACHABLE,
+    "redis.exceptions.RedisClusterException": _UNREACHABLE,
+    "redis.exceptions.ResponseError": _REFUSED,
+    "redis.exceptions.TimeoutError": _TIMED_OUT,
+}
+
+
+def from_redis(exception: Exception) -> QiError:
+    """Return the error for what redis-py raised.
+
+    Of the message only the leading code of Redis (OOM, WRONGTYPE) gets into it: the rest may quote a value.
+    """
+    names = (f"{kind.__module__}.{kind.__name__}" for kind in type(exception).__mro__)
+    known = next((_REDIS[name] for name in names if name in _REDIS), None)
+    if known is None:
+        return QiError.from_exception(exception, code="CACHE_UNFORESEEN")
+    code, category, message = known
+    status = getattr(exception, "status_code", None) or str(exception).partition(" ")[0]
+    context = (
+        {"redis": status} if known in (_REFUSED, _DENIED) and status.isalpha() and status.isupper() else {}
+    )
+    error = QiError.create(code, message, category, context)
+    if known is not _REFUSED:
+        error.__cause__ = exception.with_traceback(None)
+    return error

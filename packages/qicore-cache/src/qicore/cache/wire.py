@@ -1,0 +1,113 @@
+"""How the Redis caches talk: each command under one deadline, behind one breaker, and sent once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from qicore.base import Failure, QiError, Result, Success
+from qicore.cache.connection import Link
+from qicore.cache.errors import from_redis
+from qicore.resilience import CircuitBreaker
+from redis.exceptions import ConnectionError as LostConnectionError
+
+__all__ = ["Command", "Wire"]
+
+Command: TypeAlias = tuple[str | bytes | int, ...]
+
+_CLOSED: Final = "the cache is closed"
+_OTHER_LOOP: Final = "the cache belongs to another event loop: connections can't be shared between loops"
+
+
+class Wire:
+    """Sends commands to the client of a `Link` and answers Results.
+
+    `ask` is for what may be repeated: it tries a second time, within the deadline, when a connection is lost
+    before the answer. `tell` is for what may not.
+
+    Attributes:
+        link: the client underneath.
+        breaker: counts what says that Redis is ill; open, it answers CIRCUIT_OPEN without a try.
+        timeout: seconds for a command, from the wait for a free connection to the last byte of the answer.
+    """
+
+    __slots__ = ("_closed", "_loop", "_slots", "breaker", "link", "timeout")
+
+    def __init__(self, link: Link, *, timeout: float, max_connections: int, breaker: CircuitBreaker) -> None:
+        self.link = link
+        self.timeout = timeout
+        self.breaker = breaker
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        # redis-py's pool raises when it is exhausted; here one waits for one's turn, within the deadline.
+        self._slots = asyncio.Semaphore(max_connections)
+
+    async def ask(self, *command: str | bytes | int) -> Result[Any]:
+        """Send a command that only reads."""
+        client = self.link.client
+        return await self.breaker.call(
+            lambda: self._attempt(lambda: client.execute_command(*command), repeatable=True)
+        )
+
+    async def tell(self, *command: str | bytes | int) -> Result[Any]:
+        """Send a command that writes."""
+        client = self.link.client
+        return await self.breaker.call(
+            lambda: self._attempt(lambda: client.execute_command(*command), repeatable=False)
+        )
+
+    async def ask_all(self, commands: Sequence[Command]) -> Result[list[Any]]:
+        """Send commands that only read, in one go; an answer may be an exception."""
+        return await self.breaker.call(
+            lambda: self._attempt(lambda: self._pipelined(commands), repeatable=True)
+        )
+
+    async def tell_all(self, commands: Sequence[Command]) -> Result[list[Any]]:
+        """Send commands that write, in one go, not as a transaction; an answer may be an exception."""
+        return await self.breaker.call(
+            lambda: self._attempt(lambda: self._pipelined(commands), repeatable=False)
+        )
+
+    def usable(self) -> QiError | None:
+        """Return why nothing can be sent at all, or None."""
+        if self._closed:
+            return QiError.cache("CACHE_CLOSED", _CLOSED)
+        if asyncio.get_running_loop() is not self._loop:
+            return QiError.cache("CACHE_CLOSED", _OTHER_LOOP)
+        return None
+
+    async def close(self) -> Result[None]:
+        """Close every connection."""
+        if self._closed:
+            return Success(None)
+        if (error := self.usable()) is not None:
+            return Failure(error)
+        self._closed = True
+        try:
+            async with asyncio.timeout(self.timeout):
+                await self.link.close()
+        except Exception as exception:  # noqa: BLE001 - the boundary: whatever redis-py raises is an answer
+            return Failure(from_redis(exception))
+        return Success(None)
+
+    async def _attempt(self, send: Callable[[], Awaitable[Any]], *, repeatable: bool) -> Result[Any]:
+        if self._closed or asyncio.get_running_loop() is not self._loop:
+            return Failure(self.usable() or QiError.cache("CACHE_CLOSED", _CLOSED))
+        try:
+            async with asyncio.timeout(self.timeout), self._slots:
+                try:
+                    return Success(await send())
+                except LostConnectionError:
+                    if not repeatable:
+                        raise
+                    return Success(await send())
+        except Exception as exception:  # noqa: BLE001 - the boundary: whatever redis-py raises is an answer
+            return Failure(from_redis(exception))
+
+    async def _pipelined(self, commands: Sequence[Command]) -> list[Any]:
+        # Not raise_on_error: redis-py would put the command, with the value, into the message.
+        pipeline = self.link.client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return list(await pipeline.execute(raise_on_error=False))
