@@ -1,5 +1,5 @@
 from qicore.base import Failure, QiError, Result, Success
-from qicore.resilience import CircuitBreaker, CircuitBreakerConfig, CircuitState
+from qicore.resilience import CircuitBreaker, CircuitBreakerConfig
 
 DOWN: Result[int] = Failure(QiError.network("NETWORK_ERROR", "connection refused"))
 
@@ -24,13 +24,13 @@ async def test_it_opens_tries_and_closes() -> None:
     clock = Clock()
     breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=2, half_open_requests=2), clock=clock)
     assert [await breaker.call(down) for _ in range(2)] == [DOWN, DOWN]
-    assert breaker.state is CircuitState.OPEN
+    assert breaker.state == "OPEN"
     error = (await breaker.call(up)).error
     assert error is not None
     assert (error.code, error.context["retry_after"]) == ("CIRCUIT_OPEN", 60.0)
     clock.now += 60
-    assert breaker.state is CircuitState.HALF_OPEN
+    assert breaker.state == "HALF_OPEN"
     assert await breaker.call(up) == Success(1)
-    assert breaker.state is CircuitState.HALF_OPEN
+    assert breaker.state == "HALF_OPEN"
     assert await breaker.call(up) == Success(1)
-    assert breaker.state is CircuitState.CLOSED
+    assert breaker.state == "CLOSED"

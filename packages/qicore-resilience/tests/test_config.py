@@ -42,7 +42,8 @@ def test_all_that_is_wrong_is_in_one_error() -> None:
     error = CircuitBreakerConfig(failure_threshold=0, reset_timeout=-1).check().error
     assert error is not None
     assert error.message == (
-        "failure_threshold must be a whole number of at least 1; reset_timeout must be a number of seconds above 0"
+        "failure_threshold must be a whole number of at least 1; "
+        "reset_timeout must be a number of seconds above 0"
     )
 
 

@@ -1,4 +1,4 @@
-"""The circuit breaker: it stops calling a service that is ill, and tries a few calls before it trusts it again."""
+"""The circuit breaker: it stops calls to a service that is ill, and tries a few before it trusts it again."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ T = TypeVar("T")
 class CircuitBreaker:
     """Stands before calls to one service, and turns them away while that service is ill.
 
-    CLOSED lets every call through. At `failure_threshold` failures within `monitoring_period` seconds, or at the
-    rates that the options name, it is OPEN, and every call is a Failure at once: CIRCUIT_OPEN [NETWORK], with the
-    `name` and, in seconds, `retry_after` in its context. After `reset_timeout` seconds it is HALF_OPEN and lets
-    exactly `half_open_requests` calls through. When they all succeed it is CLOSED; when one fails, OPEN again.
+    CLOSED lets every call through. At `failure_threshold` failures within `monitoring_period` seconds, or at
+    the rates that the options name, it is OPEN, and every call is a Failure at once: CIRCUIT_OPEN [NETWORK],
+    with the `name` and, in seconds, `retry_after` in its context. After `reset_timeout` seconds it is
+    HALF_OPEN and lets exactly `half_open_requests` calls through. When they all succeed it is CLOSED; when
+    one fails, OPEN again.
 
     Tasks and threads may share one. A call that is cancelled counts as neither success nor failure. What an
     operation raises becomes a Failure, as `QiError.from_exception` has it, and counts as its error does. An
@@ -92,59 +93,60 @@ class CircuitBreaker:
         return self._circuit.state
 
     async def call(self, operation: Callable[[], Awaitable[Result[T]]]) -> Result[T]:
-        """Call and await `operation`, and answer its Result; or CIRCUIT_OPEN [NETWORK], without calling it."""
-        quick = self._circuit.quick
-        if quick is None:
-            return await self._call(operation)
+        """Call and await `operation`, and answer its Result; or CIRCUIT_OPEN [NETWORK], not calling it."""
+        circuit = self._circuit
+        phase: Closed | HalfOpen | None = circuit.quick
+        if phase is None:
+            admitted = circuit.admit()
+            if isinstance(admitted, Failure):
+                return admitted
+            phase = admitted
+        started = circuit.clock() if circuit.timed else 0.0
         try:
             result = await operation()
-        except Exception as exception:  # noqa: BLE001 - it becomes a Failure, and counts as one
-            result = Failure(to_error(exception))
-        except BaseException:
-            quick.release()
-            raise
-        if type(result) is Success:
-            quick.succeeded += 1
-            return result
-        return self._judge(quick, 0.0, result)
-
-    async def _call(self, operation: Callable[[], Awaitable[Result[T]]]) -> Result[T]:
-        phase = self._circuit.admit()
-        if isinstance(phase, Failure):
-            return phase
-        started = self._circuit.started()
-        try:
-            result = await operation()
-        except Exception as exception:  # noqa: BLE001 - it becomes a Failure, and counts as one
+        except Exception as exception:  # noqa: BLE001 - it becomes a Failure, and counts as its error does
             result = Failure(to_error(exception))
         except BaseException:
             phase.release()
             raise
-        return self._judge(phase, started, result)
+        if isinstance(result, Success):
+            if phase is circuit.quick:
+                phase.succeeded += 1
+            else:
+                circuit.succeed(phase, started)
+            return result
+        return self._fail(phase, started, result)
 
     def call_sync(self, operation: Callable[[], Result[T]]) -> Result[T]:
-        """Call `operation` and answer its Result; or CIRCUIT_OPEN [NETWORK], without calling it."""
-        quick = self._circuit.quick
-        phase = self._circuit.admit() if quick is None else quick
-        if isinstance(phase, Failure):
-            return phase
-        started = self._circuit.started() if quick is None else 0.0
+        """Call `operation` and answer its Result; or CIRCUIT_OPEN [NETWORK], not calling it."""
+        circuit = self._circuit
+        phase: Closed | HalfOpen | None = circuit.quick
+        if phase is None:
+            admitted = circuit.admit()
+            if isinstance(admitted, Failure):
+                return admitted
+            phase = admitted
+        started = circuit.clock() if circuit.timed else 0.0
         try:
             result = operation()
-        except Exception as exception:  # noqa: BLE001 - it becomes a Failure, and counts as one
+        except Exception as exception:  # noqa: BLE001 - it becomes a Failure, and counts as its error does
             result = Failure(to_error(exception))
         except BaseException:
             phase.release()
             raise
-        if quick is not None and type(result) is Success:
-            quick.succeeded += 1
+        if isinstance(result, Success):
+            if phase is circuit.quick:
+                phase.succeeded += 1
+            else:
+                circuit.succeed(phase, started)
             return result
-        return self._judge(phase, started, result)
+        return self._fail(phase, started, result)
 
-    def _judge(self, phase: Closed | HalfOpen, started: float, result: Result[T]) -> Result[T]:
-        if not isinstance(result, Result):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
-            result = Failure(not_a_result(result))
-        self._circuit.settle(phase, started, result.error)
+    def _fail(self, phase: Closed | HalfOpen, started: float, result: Result[T]) -> Result[T]:
+        answer: object = result  # whatever callers without types gave
+        if type(answer) is not Failure:
+            result = answer = Failure(not_a_result(answer))
+        self._circuit.fail(phase, started, answer.error)
         return result
 
     def admit(self) -> Result[Permit]:
@@ -152,13 +154,14 @@ class CircuitBreaker:
 
         For what is no single call: a stream, a connection that is kept.
         """
-        phase = self._circuit.admit()
+        circuit = self._circuit
+        phase = circuit.admit()
         if isinstance(phase, Failure):
             return phase
-        return Success(Permit(self._circuit, phase, self._circuit.started()))
+        return Success(Permit(circuit, phase, circuit.clock() if circuit.timed else 0.0))
 
     def open(self) -> None:
-        """Open the circuit by hand. It stays OPEN, whatever `reset_timeout` says, until `close` or `reset`."""
+        """Open the circuit by hand. It stays OPEN, whatever the time, until `close` or `reset`."""
         self._circuit.open()
 
     def close(self) -> None:
@@ -187,4 +190,4 @@ class CircuitBreaker:
 
 def how_ill(breaker: CircuitBreaker) -> int:
     """Return 0 for a breaker that has nothing to remember, and more the worse it would be to forget it."""
-    return breaker._circuit.illness()
+    return breaker._circuit.illness()  # pyright: ignore[reportPrivateUsage]  # its own module

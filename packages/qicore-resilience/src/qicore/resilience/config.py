@@ -23,22 +23,24 @@ class CircuitBreakerConfig:
     'reset_timeout must be a number of seconds above 0'
 
     Attributes:
-        failure_threshold: how many failures within `monitoring_period` open the circuit. Where `failure_rate` is
-            given, that decides instead.
+        failure_threshold: how many failures within `monitoring_period` open the circuit. Where `failure_rate`
+            is given, that decides instead.
         reset_timeout: seconds that the circuit stays OPEN before it lets probes through (HALF_OPEN).
-        monitoring_period: seconds of the sliding window in which calls are counted. What is exactly that old is
-            out of it. Failures slide out one by one; for rates the window slides in hundredths of the period.
+        monitoring_period: seconds of the sliding window in which calls are counted. What is exactly that old
+            is out of it. Failures slide out one by one; for rates the window slides in hundredths of it.
         half_open_requests: how many probes HALF_OPEN lets through, whatever the concurrency. When all of them
             succeed the circuit closes; when one fails it opens again.
-        failure_rate: the share of the calls within the window, above 0 and up to 1, that must fail to open the
-            circuit, once there were `minimum_calls`; or None. Instead of a number, for services with much traffic.
+        failure_rate: the share of the calls within the window, above 0 and up to 1, that must fail to open
+            the circuit, once there were `minimum_calls`; or None. For services with so much traffic that a
+            number of failures says little.
         minimum_calls: how many calls the window must hold before a rate says anything.
-        slow_call_duration: seconds from which a call counts as slow, whatever its outcome; or None. It goes with
-            `slow_call_rate`.
+        slow_call_duration: seconds from which a call counts as slow, whatever its outcome; or None. It goes
+            with `slow_call_rate`.
         slow_call_rate: the share of slow calls, above 0 and up to 1, that opens the circuit, once there were
             `minimum_calls`, beside what failures do; or None.
-        counts: which errors say that the service is ill, and so are failures. What is none of them counts as
-            a success, for the service answered; but an error of a call that was turned away counts as neither.
+        counts: which errors say that the service is ill, and so are failures. Any other counts as a success,
+            for the service answered; but CIRCUIT_OPEN, BULKHEAD_FULL and RATE_LIMITED count as neither, for
+            it was never asked.
     """
 
     failure_threshold: int = 5
@@ -73,7 +75,8 @@ class CircuitBreakerConfig:
             wrong.append("slow_call_duration must be a number of seconds above 0, or None")
         if (self.slow_call_duration is None) != (self.slow_call_rate is None):
             wrong.append("slow_call_duration and slow_call_rate go together")
-        if not callable(self.counts):
+        counts: object = self.counts  # whatever callers without types gave
+        if not callable(counts):
             wrong.append("counts must be a function of an error")
         return Failure(invalid_config(wrong)) if wrong else Success(self)
 

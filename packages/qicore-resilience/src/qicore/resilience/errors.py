@@ -1,9 +1,8 @@
 """Every way a policy can fail, as a QiError.
 
-CIRCUIT_OPEN [NETWORK]: the circuit breaker let the call not through. TIMEOUT_ERROR [TIMEOUT]: the operation took
-longer than its `Timeout`. BULKHEAD_FULL, RATE_LIMITED [TIMEOUT]: there was no room for the call, or no turn, in
-time. INVALID_RESILIENCE_CONFIG [VALIDATION]: the options are wrong. All but the second and the last say that
-the operation was never called.
+CIRCUIT_OPEN [NETWORK]: the circuit breaker did not let the call through. TIMEOUT_ERROR [TIMEOUT]: the
+operation took longer than its `Timeout`. BULKHEAD_FULL, RATE_LIMITED [TIMEOUT]: there was no room for the
+call, or no turn, in time. INVALID_RESILIENCE_CONFIG [VALIDATION]: the options are wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from qicore.base import QiError
+from qicore.base import ErrorCategory, QiError
 
 __all__ = ["NEVER_CALLED", "circuit_open", "invalid_config", "not_a_result", "to_error"]
 
@@ -38,7 +37,7 @@ def circuit_open(name: str, retry_after: float | None, why: str) -> QiError:
     context: dict[str, object] = {"name": name}
     if retry_after is not None:
         context["retry_after"] = retry_after
-    return QiError.network("CIRCUIT_OPEN", f"circuit {name!r} {why}", **context)
+    return QiError("CIRCUIT_OPEN", f"circuit {name!r} {why}", ErrorCategory.NETWORK, context)
 
 
 def invalid_config(wrong: Iterable[str]) -> QiError:

@@ -81,7 +81,7 @@ class Listeners:
                 for listener in listeners:
                     try:
                         listener(change)
-                    except Exception:
+                    except Exception:  # noqa: BLE001 - logged: what listens never hurts a call
                         _log.exception("a listener of circuit %r failed", change.name)
             finally:
                 self._telling = False

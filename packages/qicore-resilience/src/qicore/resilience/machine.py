@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from threading import RLock
 from typing import Final
 
 from qicore.base import Failure, QiError
 from qicore.resilience.config import CircuitBreakerConfig
-from qicore.resilience.errors import NEVER_CALLED, circuit_open
+from qicore.resilience.errors import NEVER_CALLED
 from qicore.resilience.listeners import CircuitChange, Listeners
 from qicore.resilience.phases import CircuitState, Closed, HalfOpen, Open, Phase
 from qicore.resilience.statistics import CircuitStatistics
@@ -21,18 +22,20 @@ _log: Final = logging.getLogger("qicore.resilience")
 
 
 class Circuit:
-    """Admits calls, takes in how they ended, and goes from phase to phase. Every change is made under the lock.
+    """Admits calls, takes in how they ended, and goes from phase to phase, always under its lock.
 
     Attributes:
         quick: the phase, if it is closed and of a success needs to know no more than that there was one: the
             way of nearly all calls, which takes no lock.
+        timed: whether it matters how long a call takes.
     """
 
     __slots__ = (
-        "_clock",
         "_config",
+        "_failed",
         "_last_error",
         "_late",
+        "_limit",
         "_lock",
         "_name",
         "_opened",
@@ -41,20 +44,24 @@ class Circuit:
         "_released",
         "_simple",
         "_slow",
-        "_failed",
         "_succeeded",
+        "clock",
         "listeners",
         "quick",
-    )  # fmt: skip
+        "timed",
+    )
 
     def __init__(self, config: CircuitBreakerConfig, name: str, clock: Callable[[], float]) -> None:
         self._config = config
         self._name = name
-        self._clock = clock
+        self.clock = clock
+        self.timed = config.slow_call_duration is not None
+        self._limit = math.inf if config.slow_call_duration is None else config.slow_call_duration
         self._simple = config.failure_rate is None and config.slow_call_rate is None
         # A call may end in a signal handler or a finaliser, in a thread that holds the lock already.
         self._lock = RLock()
         self.listeners = Listeners(self._lock)
+        self._last_error: str | None = None
         self._forget()
         closed = self._closed(clock())
         self._phase: Phase = closed
@@ -62,9 +69,9 @@ class Circuit:
 
     @property
     def state(self) -> CircuitState:
-        """The state now: an open circuit whose time is over will let the next call through."""
+        """The state now: an open circuit whose time is over lets the next call through."""
         phase = self._phase
-        if type(phase) is Open and phase.until is not None and self._clock() >= phase.until:
+        if type(phase) is Open and phase.until is not None and self.clock() >= phase.until:
             return CircuitState.HALF_OPEN
         return phase.state
 
@@ -73,49 +80,60 @@ class Circuit:
         phase = self._phase
         if type(phase) is Closed:
             return phase
-        now = self._clock()
+        now = self.clock()
         if type(phase) is Open and (phase.until is None or now < phase.until):
-            phase.rejected += 1  # without the lock: only the statistics read it
-            return self._rejection(phase, now)
-        try:
-            with self._lock:
-                return self._admit_probe(now)
-        finally:
-            self.listeners.tell()
+            phase.rejected += 1
+            return phase.rejection(self._name, now)
+        with self._lock:
+            admitted = self._admit_probe(now)
+        self.listeners.tell()
+        return admitted
 
     def _admit_probe(self, now: float) -> Closed | HalfOpen | Failure:
         phase = self._phase
         if type(phase) is Open and phase.until is not None and now >= phase.until:
             phase = HalfOpen(self._config.half_open_requests)
             self._enter(phase, now)
-        if type(phase) is HalfOpen:
-            if phase.take():
-                return phase
-        elif type(phase) is Closed:  # another thread's probe was the last that was needed
+        if type(phase) is Closed:  # another thread's probe was the last that was needed
+            return phase
+        if type(phase) is HalfOpen and phase.take():
             return phase
         phase.rejected += 1
-        return self._rejection(phase, now)
+        return phase.rejection(self._name, now) if type(phase) is Open else phase.rejection(self._name)
 
-    def _rejection(self, phase: Open | HalfOpen, now: float) -> Failure:
-        if type(phase) is HalfOpen:
-            return Failure(circuit_open(self._name, None, "is half open, and its probes are under way"))
-        if phase.until is None:
-            return Failure(circuit_open(self._name, None, "was opened by hand"))
-        return Failure(circuit_open(self._name, max(0.0, phase.until - now), "is open"))
+    def succeed(self, phase: Closed | HalfOpen, started: float) -> None:
+        """Take in that a call succeeded which `phase` let through."""
+        if type(phase) is Closed and phase is self._phase:
+            rates = phase.window.rates
+            if rates is None:
+                phase.succeeded += 1
+                return
+            now = self.clock()
+            if rates.calm and now < rates.until and now - started < self._limit:
+                phase.succeeded += 1
+                rates.calls += 1
+                return
+        self._settle(phase, started, None)
 
-    def started(self) -> float:
-        """Return the moment a call began, where that matters."""
-        return 0.0 if self._simple else self._clock()
-
-    def settle(self, phase: Closed | HalfOpen, started: float, error: QiError | None) -> None:
-        """Take in how a call ended that `phase` let through: with `error`, or with a success."""
-        failed = error is not None and self._is_failure(error)
-        if error is not None and not failed and error.code in NEVER_CALLED:
+    def fail(self, phase: Closed | HalfOpen, started: float, error: QiError) -> None:
+        """Take in that a call failed which `phase` let through; what that means is up to `error`."""
+        if self._is_failure(error):
+            self._settle(phase, started, error)
+        elif error.code in NEVER_CALLED:
             phase.release()
-            return
-        now = self._clock()
-        limit = self._config.slow_call_duration
-        slow = limit is not None and now - started >= limit
+        else:
+            self._settle(phase, started, None)
+
+    def _is_failure(self, error: QiError) -> bool:
+        try:
+            return self._config.counts(error)
+        except Exception:  # noqa: BLE001 - logged, and taken for a failure: nothing here hurts a call
+            _log.exception("`counts` of circuit %r failed: the error counts", self._name)
+            return True
+
+    def _settle(self, phase: Closed | HalfOpen, started: float, failure: QiError | None) -> None:
+        now = self.clock()
+        failed, slow = failure is not None, self.timed and now - started >= self._limit
         with self._lock:
             if phase is not self._phase:
                 self._late += 1
@@ -123,31 +141,24 @@ class Circuit:
             self._slow += slow
             if failed:
                 self._failed += 1
-                self._last_error = error
+                self._last_error = str(failure)
             else:
                 phase.succeeded += 1
             if type(phase) is HalfOpen:
-                self._settle_probe(phase, now, error if failed else None, slow=slow)
-            elif (failed or not self._simple) and phase.window.add(now, failed=failed, slow=slow):
-                self._enter(Open(now + self._config.reset_timeout), now, error if failed else None)
+                self._settle_probe(phase, now, failure, slow=slow)
+            elif phase.window.add(now, failed=failed, slow=slow):
+                self._enter(Open(now + self._config.reset_timeout), now, failure)
         self.listeners.tell()
 
-    def _settle_probe(self, phase: HalfOpen, now: float, error: QiError | None, *, slow: bool) -> None:
+    def _settle_probe(self, phase: HalfOpen, now: float, failure: QiError | None, *, slow: bool) -> None:
         phase.slow += slow
         needed, limit = self._config.half_open_requests, self._config.slow_call_rate
-        if error is None and phase.succeeded < needed:
+        if failure is None and phase.succeeded < needed:
             return
-        if error is not None or (limit is not None and phase.slow / needed >= limit):
-            self._enter(Open(now + self._config.reset_timeout), now, error)
+        if failure is not None or (limit is not None and phase.slow / needed >= limit):
+            self._enter(Open(now + self._config.reset_timeout), now, failure)
         else:
             self._enter(self._closed(now), now)
-
-    def _is_failure(self, error: QiError) -> bool:
-        try:
-            return self._config.counts(error)
-        except Exception:
-            _log.exception("`counts` of circuit %r failed: the error counts", self._name)
-            return True
 
     def open(self) -> None:
         """Open it until further notice."""
@@ -155,11 +166,11 @@ class Circuit:
 
     def close(self, *, anew: bool) -> None:
         """Close it with an empty window; `anew` with empty statistics, too."""
-        self._force(self._closed(self._clock()), anew=anew)
+        self._force(self._closed(self.clock()), anew=anew)
 
     def _force(self, phase: Phase, *, anew: bool = False) -> None:
         with self._lock:
-            self._enter(phase, self._clock())
+            self._enter(phase, self.clock())
             if anew:
                 self._forget()
         self.listeners.tell()
@@ -180,13 +191,13 @@ class Circuit:
     def _forget(self) -> None:
         self._succeeded = self._failed = self._slow = self._released = 0
         self._rejected = self._late = self._opened = 0
-        self._last_error: QiError | None = None
+        self._last_error = None
 
     def illness(self) -> int:
-        """Return 0 for a circuit that has nothing to remember, and more the worse it would be to forget it."""
+        """Return 0 if it has nothing to remember, and more the worse it would be to forget it."""
         phase = self._phase
         if type(phase) is Closed:
-            return 1 if phase.window.failures(self._clock()) else 0
+            return 1 if phase.window.failures(self.clock()) else 0
         if type(phase) is Open:
             return 4 if phase.until is None else 3
         return 2
@@ -194,7 +205,7 @@ class Circuit:
     def statistics(self) -> CircuitStatistics:
         """Return what it has seen so far."""
         with self._lock:
-            phase, now = self._phase, self._clock()
+            phase, now = self._phase, self.clock()
             until = phase.until if type(phase) is Open else None
             return CircuitStatistics(
                 state=self.state,

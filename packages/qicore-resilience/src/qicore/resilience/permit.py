@@ -12,9 +12,9 @@ __all__ = ["Permit"]
 class Permit:
     """The leave to make one call, from `CircuitBreaker.admit`. Whoever holds it says how the call ended.
 
-    Exactly one of `success`, `failure` and `release` counts, the first one; later ones do nothing. A permit that
-    is forgotten is given back when it is collected. One from before a change of the circuit's state counts for
-    nothing.
+    Exactly one of `success`, `failure` and `release` counts, the first one; later ones do nothing. A permit
+    that is forgotten is given back when it is collected. One from before a change of the circuit's state
+    counts for nothing.
 
     >>> from qicore.resilience import CircuitBreaker
     >>> breaker = CircuitBreaker()
@@ -36,13 +36,13 @@ class Permit:
         """Count the call as a success."""
         phase, self._phase = self._phase, None
         if phase is not None:
-            self._circuit.settle(phase, self._started, None)
+            self._circuit.succeed(phase, self._started)
 
     def failure(self, error: QiError) -> None:
         """Count the call as what `error` says: a failure, if `config.counts` finds that it is one."""
         phase, self._phase = self._phase, None
         if phase is not None:
-            self._circuit.settle(phase, self._started, error)
+            self._circuit.fail(phase, self._started, error)
 
     def release(self) -> None:
         """Give the permit back: the call was cancelled, or never made, and counts as neither."""

@@ -14,7 +14,7 @@ _ILL: Final = frozenset((ErrorCategory.NETWORK, ErrorCategory.TIMEOUT, ErrorCate
 # RFC 9110 and RFC 6585: the statuses of a request that the server did not take now, but may take later.
 _TRANSIENT_STATUSES: Final = frozenset((408, 425, 429, 500, 502, 503, 504))
 
-# An open circuit is there so that nobody calls; and what is not in a cache is not there the next moment either.
+# An open circuit is there so that nobody calls, and asking a cache again puts nothing into it.
 _FINAL: Final = frozenset(("CIRCUIT_OPEN", "KEY_NOT_FOUND"))
 
 
@@ -40,8 +40,8 @@ def is_transient(error: QiError) -> bool:
     """Whether the same call may succeed when it is made again: what a retry repeats, if not told otherwise.
 
     The category decides (`ErrorCategory.is_retryable`), but a `status` in the context knows better: 408, 425,
-    429, 500, 502, 503 and 504 pass, others stay. CIRCUIT_OPEN is not worth a retry: the circuit is open so that
-    nobody calls. BULKHEAD_FULL and RATE_LIMITED are: there may be room, or a turn, in a moment.
+    429, 500, 502, 503 and 504 pass, others stay. CIRCUIT_OPEN is not worth a retry: the circuit is open so
+    that nobody calls. BULKHEAD_FULL and RATE_LIMITED are: there may be room, or a turn, in a moment.
 
     >>> is_transient(QiError.timeout("TIMEOUT_ERROR", "no answer"))
     True

@@ -18,8 +18,9 @@ class CircuitBreakers:
     """One circuit breaker per key, made when it is first asked for, and no more than `max_size` of them.
 
     When there are too many, the one that was not asked for longest is forgotten; but one with failures in its
-    window only when none is without, a half-open or open one only when none is closed, and last of all one that was
-    opened by hand. Whoever still holds a forgotten breaker shares it with who asks for its key again.
+    window only when none is without, a half-open or open one only when none is closed, and last of all one
+    that was opened by hand. Whoever still holds a forgotten breaker shares it with whoever asks for its key
+    again.
 
     Raises ValueError for options that are wrong, and for a `max_size` below 1.
 

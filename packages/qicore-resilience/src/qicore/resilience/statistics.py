@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qicore.base import QiError
 from qicore.resilience.phases import CircuitState
 
 __all__ = ["CircuitStatistics"]
@@ -25,9 +24,10 @@ class CircuitStatistics:
         rejected: calls that were not let through: CIRCUIT_OPEN.
         late: calls that counted for nothing, for the state had changed since they were let through.
         opened: how often the circuit opened.
-        recent_failures: failures within the window, no more than it takes to open the circuit; 0 unless CLOSED.
+        recent_failures: failures within the window; 0 unless CLOSED.
         retry_after: seconds until probes are let through; None unless OPEN, or when it was opened by hand.
-        last_error: the last error that counted as a failure, or None.
+        last_error: the last error that counted as a failure, as text, or None. The error itself is not kept,
+            for behind it may stand an exception, its traceback, and all that its frames hold.
     """
 
     state: CircuitState
@@ -40,4 +40,4 @@ class CircuitStatistics:
     opened: int
     recent_failures: int
     retry_after: float | None
-    last_error: QiError | None
+    last_error: str | None

@@ -10,7 +10,6 @@ from qicore.resilience.config import CircuitBreakerConfig
 __all__ = ["Rates", "Window"]
 
 _STEPS: Final = 100
-"""Into how many steps the period of a window for rates is divided."""
 
 
 class Window:
@@ -20,25 +19,26 @@ class Window:
     its very moment. Rates need every call, so there they are counted by steps of time, see `Rates`.
     """
 
-    __slots__ = ("_config", "_failures", "_rates")
+    __slots__ = ("_config", "_failures", "rates")
 
     def __init__(self, config: CircuitBreakerConfig, now: float) -> None:
         self._config = config
         self._failures: deque[float] = deque(maxlen=config.failure_threshold)
         rated = config.failure_rate is not None or config.slow_call_rate is not None
-        self._rates = Rates(config.monitoring_period, now) if rated else None
+        self.rates = Rates(config.monitoring_period, now) if rated else None
 
     def add(self, now: float, *, failed: bool, slow: bool) -> bool:
         """Remember a call that ended at `now`; return whether the circuit must open."""
-        config, rates = self._config, self._rates
+        config, rates = self._config, self.rates
         if failed:
             self._failures.append(now)
         if rates is not None:
             rates.add(now, failed=failed, slow=slow)
-            if rates.calls >= config.minimum_calls:
-                if config.failure_rate is not None and rates.failed / rates.calls >= config.failure_rate:
+            calls, failures, slow_calls = rates.counts(now)
+            if calls >= config.minimum_calls:
+                if config.failure_rate is not None and failures / calls >= config.failure_rate:
                     return True
-                if config.slow_call_rate is not None and rates.slow / rates.calls >= config.slow_call_rate:
+                if config.slow_call_rate is not None and slow_calls / calls >= config.slow_call_rate:
                     return True
         return (
             failed
@@ -48,51 +48,60 @@ class Window:
         )
 
     def failures(self, now: float) -> int:
-        """Return how many of the failures it remembers are within the window at `now`."""
-        if self._config.failure_rate is not None and self._rates is not None:
-            self._rates.slide(now)
-            return self._rates.failed
+        """Return how many failures are within the window at `now`."""
+        if self._config.failure_rate is not None and self.rates is not None:
+            return self.rates.counts(now)[1]
         return sum(now - moment < self._config.monitoring_period for moment in tuple(self._failures))
 
 
 class Rates:
-    """Counts of calls, failures and slow calls, by steps of time in a ring, with their sums kept up to date.
+    """How many calls, failed calls and slow calls there were within a period that slides by steps of time.
 
-    Its memory is bounded whatever the traffic, and adding a call costs the same whatever came before.
+    The counts only ever grow; what they were at the start of each step is kept in a ring, and what is within
+    the window is what came since the oldest of these marks. So a call costs one addition, whatever the
+    traffic, and that of a success needs no lock (see `qicore.resilience.phases`); all else is done under one.
+
+    Attributes:
+        calls: how many calls there were ever.
+        until: when the current step ends, by the circuit's clock.
+        calm: whether no call within the window failed or was slow, so that one more success changes nothing.
     """
 
-    __slots__ = ("_calls", "_failed", "_slow", "_step", "_width", "calls", "failed", "slow")
+    __slots__ = ("_failed", "_marks", "_oldest", "_slow", "_step", "_width", "calls", "calm", "until")
 
     def __init__(self, period: float, now: float) -> None:
         self._width = period / _STEPS
         self._step = int(now // self._width)
-        self._calls, self._failed, self._slow = [0] * _STEPS, [0] * _STEPS, [0] * _STEPS
-        self.calls = self.failed = self.slow = 0
-
-    def slide(self, now: float) -> int:
-        """Forget what is out of the window at `now`; return the place of the current step in the ring."""
-        step = int(now // self._width)
-        last = self._step
-        # A thread may come with a moment it read before another came with a later one.
-        if step > last:
-            for place in range(max(last + 1, step - _STEPS + 1), step + 1):
-                index = place % _STEPS
-                if self._calls[index]:
-                    self.calls -= self._calls[index]
-                    self.failed -= self._failed[index]
-                    self.slow -= self._slow[index]
-                    self._calls[index] = self._failed[index] = self._slow[index] = 0
-            self._step = step
-        return self._step % _STEPS
+        self.until = (self._step + 1) * self._width
+        self.calls = self._failed = self._slow = 0
+        self.calm = True
+        self._oldest = (0, 0, 0)
+        self._marks: list[tuple[int, int, int]] = [self._oldest] * _STEPS
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
         """Count a call that ended at `now`."""
-        index = self.slide(now)
-        self._calls[index] += 1
+        self._slide(now)
         self.calls += 1
-        if failed:
-            self._failed[index] += 1
-            self.failed += 1
-        if slow:
-            self._slow[index] += 1
-            self.slow += 1
+        self._failed += failed
+        self._slow += slow
+        if failed or slow:
+            self.calm = False
+
+    def counts(self, now: float) -> tuple[int, int, int]:
+        """Return how many calls, failed calls and slow calls are within the window at `now`."""
+        self._slide(now)
+        calls, failed, slow = self._oldest
+        return self.calls - calls, self._failed - failed, self._slow - slow
+
+    def _slide(self, now: float) -> None:
+        step = int(now // self._width)
+        # A thread may come with a moment that it read before another one came with a later.
+        if step <= self._step:
+            return
+        mark = (self.calls, self._failed, self._slow)
+        for passed in range(max(self._step + 1, step - _STEPS + 1), step + 1):
+            self._marks[passed % _STEPS] = mark
+        self._step = step
+        self.until = (step + 1) * self._width
+        self._oldest = self._marks[(step + 1) % _STEPS]
+        self.calm = self._oldest[1:] == mark[1:]

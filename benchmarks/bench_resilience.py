@@ -1,0 +1,202 @@
+"""qicore-resilience against circuitbreaker, aiobreaker, purgatory and pybreaker, in one run.
+
+Each is used in its fastest way: a decorated function, a call method or a context, whichever it has. The first
+contender is the bare call, so what a breaker costs is its median minus that. An open circuit answers a Failure
+in qicore and raises in the others; their caller catches it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, cast
+
+import aiobreaker as untyped_aiobreaker  # pyright: ignore[reportMissingTypeStubs]
+import circuitbreaker as untyped_circuitbreaker  # pyright: ignore[reportMissingTypeStubs]
+import pybreaker
+from harness import Suite
+from purgatory import AsyncCircuitBreakerFactory, SyncCircuitBreakerFactory
+from qicore.base import Failure, QiError, Result, Success
+from qicore.resilience import CircuitBreaker, CircuitBreakerConfig
+
+aiobreaker: Any = untyped_aiobreaker
+circuitbreaker: Any = untyped_circuitbreaker
+
+CALLS = 100
+ANSWER: Result[int] = Success(1)
+DOWN: Result[int] = Failure(QiError.network("NETWORK_ERROR", "connection refused"))
+RATED = CircuitBreakerConfig(failure_rate=0.5, slow_call_duration=1.0, slow_call_rate=0.5)
+PURGATORY: Any = asyncio.run(AsyncCircuitBreakerFactory().get_breaker("bench"))
+PURGATORY_SYNC: Any = SyncCircuitBreakerFactory().get_breaker("bench")
+
+
+async def fetch() -> Result[int]:
+    return ANSWER
+
+
+def read() -> Result[int]:
+    return ANSWER
+
+
+def down() -> Result[int]:
+    return DOWN
+
+
+def refuse() -> None:
+    raise ConnectionError
+
+
+def many(fn: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+    """A hundred calls in one, so that the harness's own call does not count."""
+
+    async def calls() -> None:
+        for _ in range(CALLS):
+            await fn()
+
+    return calls
+
+
+def many_sync(fn: Callable[[], object]) -> Callable[[], object]:
+    def calls() -> None:
+        for _ in range(CALLS):
+            fn()
+
+    return calls
+
+
+async def closed_async(suite: Suite) -> None:
+    ours, rated, aio = CircuitBreaker(), CircuitBreaker(RATED), aiobreaker.CircuitBreaker()
+    theirs = cast("Callable[[], Awaitable[object]]", circuitbreaker.CircuitBreaker()(fetch))
+
+    async def qicore() -> object:
+        return await ours.call(fetch)
+
+    async def qicore_rated() -> object:
+        return await rated.call(fetch)
+
+    async def bare() -> object:
+        return await fetch()
+
+    async def aiobreaker_() -> object:
+        return await aio.call_async(fetch)  # type: ignore[arg-type]
+
+    async def circuitbreaker_() -> object:
+        return await theirs()
+
+    async def purgatory_() -> object:
+        async with PURGATORY:
+            return await fetch()
+
+    contenders = {
+        "bare call": bare,
+        "qicore": qicore,
+        "qicore, with rates": qicore_rated,
+        "circuitbreaker": circuitbreaker_,
+        "aiobreaker": aiobreaker_,
+        "purgatory": purgatory_,
+    }
+    row = await suite.compare_async(
+        "closed, async",
+        {name: many(fn) for name, fn in contenders.items()},
+        calls=CALLS,
+        target="qicore within 500 ns over the bare call, and ahead of the others",
+    )
+    over = row["qicore"].median - row["bare call"].median
+    print(f"  qicore over the bare call: {over * 1e9:.0f} ns")
+
+
+def closed_sync(suite: Suite) -> None:
+    ours, rated, py = CircuitBreaker(), CircuitBreaker(RATED), pybreaker.CircuitBreaker()
+    theirs = cast("Callable[[], object]", circuitbreaker.CircuitBreaker()(read))
+
+    def purgatory_() -> object:
+        with PURGATORY_SYNC:
+            return read()
+
+    contenders: dict[str, Callable[[], object]] = {
+        "bare call": lambda: read(),
+        "qicore": lambda: ours.call_sync(read),
+        "qicore, with rates": lambda: rated.call_sync(read),
+        "circuitbreaker": lambda: theirs(),
+        "pybreaker": lambda: py.call(read),
+        "purgatory": purgatory_,
+    }
+    suite.compare(
+        "closed, sync",
+        {name: many_sync(fn) for name, fn in contenders.items()},
+        calls=CALLS,
+        target="ahead of the others",
+    )
+
+
+def rejection(suite: Suite) -> None:
+    ours = CircuitBreaker(CircuitBreakerConfig(failure_threshold=1))
+    ours.call_sync(down)
+    py = pybreaker.CircuitBreaker(fail_max=1)
+    circuit = circuitbreaker.CircuitBreaker(failure_threshold=1)
+    theirs = cast("Callable[[], object]", circuit(refuse))
+    purgatory = SyncCircuitBreakerFactory(default_threshold=1, default_ttl=1000).get_breaker("open")
+    aio = aiobreaker.CircuitBreaker(fail_max=1, timeout_duration=timedelta(1000))
+    for call in (lambda: py.call(refuse), theirs, lambda: aio.call(refuse)):
+        with contextlib.suppress(
+            ConnectionError, pybreaker.CircuitBreakerError, aiobreaker.CircuitBreakerError
+        ):
+            call()
+    with contextlib.suppress(ConnectionError), purgatory:
+        refuse()
+
+    def pybreaker_() -> object:
+        try:
+            return py.call(refuse)
+        except pybreaker.CircuitBreakerError as error:
+            return error
+
+    def circuitbreaker_() -> object:
+        try:
+            return theirs()
+        except circuitbreaker.CircuitBreakerError as error:
+            return error
+
+    def aiobreaker_() -> object:
+        try:
+            return aio.call(refuse)
+        except aiobreaker.CircuitBreakerError as error:
+            return error
+
+    def purgatory_() -> object:
+        try:
+            with purgatory:
+                return refuse()
+        except Exception as error:
+            return error
+
+    contenders: dict[str, Callable[[], object]] = {
+        "qicore": lambda: ours.call_sync(read),
+        "circuitbreaker": circuitbreaker_,
+        "pybreaker": pybreaker_,
+        "aiobreaker": aiobreaker_,
+        "purgatory": purgatory_,
+    }
+    suite.compare(
+        "open: the call is turned away",
+        {name: many_sync(fn) for name, fn in contenders.items()},
+        calls=CALLS,
+        target="ahead of the others",
+    )
+
+
+def main() -> None:
+    suite = Suite(
+        "resilience",
+        ("qicore-resilience", "circuitbreaker", "aiobreaker", "purgatory", "pybreaker"),
+    )
+    asyncio.run(closed_async(suite))
+    closed_sync(suite)
+    rejection(suite)
+    suite.save()
+
+
+if __name__ == "__main__":
+    main()
