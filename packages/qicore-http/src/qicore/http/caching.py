@@ -22,9 +22,10 @@ from qicore.http.freshness import Directives, Fields, field_value, freshness, in
 from qicore.http.store import ResponseCache
 from qicore.http.urls import is_secret_name
 
-__all__ = ["Asked", "Plan", "Rules", "Step", "Verdict", "aged"]
+__all__ = ["CACHEABLE", "Asked", "Plan", "Rules", "Step", "Verdict", "aged"]
 
-_CACHEABLE: Final = ("GET", "HEAD")
+CACHEABLE: Final = ("GET", "HEAD")
+"""The methods whose responses are stored."""
 _SAFE: Final = ("GET", "HEAD", "OPTIONS", "TRACE")
 # The caller validates a copy of their own, or wants a part: that is between them and the server.
 _CONDITIONS: Final = (
@@ -92,7 +93,7 @@ class Rules:
         self._options = options
         self._hishel: hishel.CacheOptions = {
             "shared": options.shared,
-            "supported_methods": list(_CACHEABLE),
+            "supported_methods": list(CACHEABLE),
             "allow_stale": False,
         }
 
@@ -109,7 +110,7 @@ class Rules:
         """Decide about a request; `entries` are what is stored for its URL."""
         directives = _request_directives(asked)
         if (
-            asked.method not in _CACHEABLE
+            asked.method not in CACHEABLE
             or directives.has("no-store")
             or any(name in _CONDITIONS for name, _ in asked.fields)
         ):

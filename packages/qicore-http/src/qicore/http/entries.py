@@ -25,7 +25,7 @@ class Entry:
     fields: Fields
     """Its header fields, names in lower case."""
     body: bytes
-    """As it came: still compressed, if it was."""
+    """Decompressed, whatever the fields say."""
     born: float
     """Epoch seconds at which its origin sent it or last confirmed it, corrected for the time on the way."""
     lifetime: float

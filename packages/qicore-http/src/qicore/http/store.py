@@ -35,7 +35,7 @@ class ResponseCache:
         store: where they are kept. For a SyncHTTPClient it must answer at once, as a memory cache does.
         shared: whether the store serves several users. Then `private` responses and those to requests with
             credentials are not stored unless the server permits it; else each set of credentials has its own.
-        max_size: bytes of a body, as it is sent, above which a response is not stored.
+        max_size: bytes of a body, decompressed, above which a response is not stored.
         stale_if_error: seconds for which a stale response may stand in for a server that fails, where the
             server has not said so itself.
         keep: seconds for which a stale response is kept to be validated.
