@@ -8,5 +8,20 @@ True
 from qicore.http.auth import BearerAuth
 from qicore.http.client import HTTPClient
 from qicore.http.config import HTTPConfig
+from qicore.http.decode import ReadsJSON, decode_json
+from qicore.http.request import RequestOptions
+from qicore.http.stream import HTTPStream
+from qicore.http.sync_client import SyncHTTPClient
+from qicore.http.sync_stream import SyncHTTPStream
 
-__all__ = ["BearerAuth", "HTTPClient", "HTTPConfig"]
+__all__ = [
+    "BearerAuth",
+    "HTTPClient",
+    "HTTPConfig",
+    "HTTPStream",
+    "ReadsJSON",
+    "RequestOptions",
+    "SyncHTTPClient",
+    "SyncHTTPStream",
+    "decode_json",
+]

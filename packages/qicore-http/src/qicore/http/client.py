@@ -2,66 +2,124 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.config import HTTPConfig
 from qicore.http.cookies import CookieStore
-from qicore.http.engine import open_engine
-from qicore.http.errors import invalid_request
-from qicore.http.request import Defaults, RequestOptions, prepare
+from qicore.http.decode import ReadsJSON, decode_json
+from qicore.http.engine import AsyncEngine, EngineTransport, open_engine
+from qicore.http.errors import file_error, invalid_request
+from qicore.http.request import Call, Defaults, RequestOptions, prepare
+from qicore.http.response import Answer
 from qicore.http.sending import Sender
+from qicore.http.stream import HTTPStream, StreamContext
+from qicore.resilience import CircuitBreakerConfig, CircuitBreakers
 
 __all__ = ["HTTPClient"]
 
+T = TypeVar("T")
+
+
+class _Core:
+    """What clients of one pool share."""
+
+    def __init__(self, config: HTTPConfig, engine: AsyncEngine) -> None:
+        self.config = config
+        self.engine = engine
+        self.store = CookieStore()
+        self.defaults = Defaults(config)
+        self.closed = False
+
 
 class HTTPClient:
-    """Opens with `create`, closes with `close` or at the end of an `async with`.
+    """Sends HTTP requests under asyncio; each gives a Result. See `SyncHTTPClient` for the blocking one.
 
-    >>> client = HTTPClient.create().unwrap()
+    It opens with `create`, and closes with `close` or at the end of an `async with`. It may be used by any number
+    of tasks at once, of one event loop.
+
+    >>> client = HTTPClient.create(HTTPConfig(base_url="https://api.example.org/v2")).unwrap()
     >>> client.config.timeout
     30.0
     """
 
-    def __init__(self, config: HTTPConfig, sender: Sender, store: CookieStore) -> None:
-        self.config = config
-        self._sender = sender
-        self._store = store
-        self._defaults = Defaults(config)
-        self._closed = False
+    def __init__(self, core: _Core, breakers: CircuitBreakers | None = None) -> None:
+        self._core = core
+        config = core.config
+        self._sender = Sender(
+            core.engine, core.store if config.store_cookies else None, config.max_redirects, breakers
+        )
 
     @classmethod
     def create(cls, config: HTTPConfig | None = None) -> Result[Self]:
-        """Check the options and return a client; INVALID_HTTP_CONFIG [VALIDATION]."""
+        """Check the options and return a client; INVALID_HTTP_CONFIG [VALIDATION].
+
+        Nothing is connected, and no certificate loaded, before the first request needs it.
+        """
         checked = (config or HTTPConfig()).check()
-        if checked.error is not None:
-            return Failure(checked.error)
-        options = checked.unwrap()
-        store = CookieStore()
-        return open_engine(options).map(
-            lambda engine: cls(
-                options,
-                Sender(engine, store if options.store_cookies else None, options.max_redirects),
-                store,
-            )
-        )
+        options = checked.data
+        if options is None:
+            return Failure(cast("QiError", checked.error))
+        return open_engine(options).map(lambda engine: cls(_Core(options, engine)))
+
+    @property
+    def config(self) -> HTTPConfig:
+        """The options it was made with."""
+        return self._core.config
+
+    @property
+    def cookies(self) -> httpx.Cookies:
+        """The cookies that servers have set, to be read and changed."""
+        return self._core.store.cookies
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
+        """Whether `close` was called, on this client or one that shares its pool."""
+        return self._core.closed
+
+    @property
+    def raw(self) -> httpx.AsyncClient:
+        """A new `httpx.AsyncClient` over the same pool, for what needs one: it raises, and judges nothing.
+
+        Closing it closes nothing; the options of this client other than those of its connections are not its own.
+        """
+        return httpx.AsyncClient(transport=EngineTransport(self._core.engine))
+
+    def with_circuit_breaker(self, config: CircuitBreakerConfig | None = None) -> Self:
+        """Return a client that shares this one's pool and cookies, with a circuit breaker for each origin.
+
+        While a circuit is open, requests to that origin answer CIRCUIT_OPEN [NETWORK] at once. Answers below 500
+        say that the service is well. Closing either client closes the pool of both. ValueError for bad options.
+        """
+        return type(self)(self._core, CircuitBreakers(config))
+
+    def _prepare(self, method: str, url: str | httpx.URL, options: RequestOptions, *, stream: bool) -> Call:
+        core = self._core
+        if core.closed:
+            raise invalid_request("the client is closed")
+        call = prepare(core.defaults, core.store, method, url, blocking=False, stream=stream, **options)
+        if call.timeout is not None:
+            call.deadline = time.monotonic() + call.timeout
+        return call
 
     async def request(
         self, method: str, url: str | httpx.URL, **options: Unpack[RequestOptions]
     ) -> Result[httpx.Response]:
-        """Send a request and return the response, its body read. See `RequestOptions`."""
-        if self._closed:
-            return Failure(invalid_request("the client is closed"))
+        """Send a request and return the response, its body read and decoded.
+
+        See `RequestOptions` for the options. Codes: INVALID_URL, INVALID_REQUEST, PARSE_ERROR [VALIDATION];
+        NETWORK_ERROR, SSL_ERROR, HTTP_ERROR, TOO_MANY_REDIRECTS, RESPONSE_TOO_LARGE, CIRCUIT_OPEN [NETWORK];
+        TIMEOUT_ERROR [TIMEOUT]; HTTP_ERROR for 401 and 403, PRIVATE_NETWORK [PERMISSION].
+        """
         try:
-            call = prepare(self._defaults, self._store, method.upper(), url, blocking=False, **options)
+            call = self._prepare(method, url, options, stream=False)
         except QiError as error:
             return Failure(error)
         return await self._sender.send(call)
@@ -70,15 +128,104 @@ class HTTPClient:
         """Send a GET request; see `request`."""
         return await self.request("GET", url, **options)
 
+    async def head(self, url: str | httpx.URL, **options: Unpack[RequestOptions]) -> Result[httpx.Response]:
+        """Send a HEAD request; see `request`."""
+        return await self.request("HEAD", url, **options)
+
+    async def options(
+        self, url: str | httpx.URL, **options: Unpack[RequestOptions]
+    ) -> Result[httpx.Response]:
+        """Send an OPTIONS request; see `request`."""
+        return await self.request("OPTIONS", url, **options)
+
     async def post(self, url: str | httpx.URL, **options: Unpack[RequestOptions]) -> Result[httpx.Response]:
         """Send a POST request; see `request`."""
         return await self.request("POST", url, **options)
 
+    async def put(self, url: str | httpx.URL, **options: Unpack[RequestOptions]) -> Result[httpx.Response]:
+        """Send a PUT request; see `request`."""
+        return await self.request("PUT", url, **options)
+
+    async def patch(self, url: str | httpx.URL, **options: Unpack[RequestOptions]) -> Result[httpx.Response]:
+        """Send a PATCH request; see `request`."""
+        return await self.request("PATCH", url, **options)
+
+    async def delete(self, url: str | httpx.URL, **options: Unpack[RequestOptions]) -> Result[httpx.Response]:
+        """Send a DELETE request; see `request`."""
+        return await self.request("DELETE", url, **options)
+
+    @overload
+    async def get_json(self, url: str | httpx.URL, **options: Unpack[RequestOptions]) -> Result[Any]: ...
+    @overload
+    async def get_json(
+        self, url: str | httpx.URL, into: ReadsJSON[T], **options: Unpack[RequestOptions]
+    ) -> Result[T]: ...
+    @overload
+    async def get_json(
+        self, url: str | httpx.URL, into: Callable[[Any], T], **options: Unpack[RequestOptions]
+    ) -> Result[T]: ...
+
+    async def get_json(
+        self, url: str | httpx.URL, into: Any = None, **options: Unpack[RequestOptions]
+    ) -> Result[Any]:
+        """Send a GET request and return the JSON of its body as a value of `into`: see `decode_json`."""
+        got = await self.request("GET", url, **options)
+        return got.flat_map(lambda response: decode_json(response, into))
+
+    def stream(self, method: str, url: str | httpx.URL, **options: Unpack[RequestOptions]) -> StreamContext:
+        """Send a request and read the body as it comes: `async with client.stream("GET", url) as opened:`.
+
+        `opened` is the Result of an `HTTPStream`, which is closed when the block is left. `timeout` covers the
+        head, and the body too when it is given here; `max_response_size` counts when it is given here.
+        """
+        options.setdefault("max_response_size", None)
+
+        async def open_it() -> Result[HTTPStream]:
+            try:
+                call = self._prepare(method, url, options, stream=True)
+            except QiError as error:
+                return Failure(error)
+            result = await self._sender.send(call)
+            return result.map(lambda answer: self._streamed(call, answer))
+
+        return StreamContext(open_it)
+
+    def _streamed(self, call: Call, answer: Answer) -> HTTPStream:
+        return HTTPStream(call, answer, self._core.config.max_response_size)
+
+    async def download(
+        self, url: str | httpx.URL, path: str | Path, **options: Unpack[RequestOptions]
+    ) -> Result[int]:
+        """Write the body of a GET request to a file, and return its bytes.
+
+        The file appears when all of it is there, and not before: what was there stays until then. FILE_ERROR
+        [FILESYSTEM] when it can't be written.
+        """
+        from qicore.http.files import PartialFile
+
+        target = PartialFile(Path(path))
+        async with self.stream("GET", url, **options) as opened:
+            stream = opened.data
+            if stream is None:
+                return Failure(cast("QiError", opened.error))
+            try:
+                await asyncio.to_thread(target.open)
+                async for result in stream:
+                    chunk = result.data
+                    if chunk is None:
+                        return Failure(cast("QiError", result.error))
+                    await asyncio.to_thread(target.write, chunk)
+                return Success(await asyncio.to_thread(target.finish))
+            except OSError as error:
+                return Failure(file_error(path, error))
+            finally:
+                target.discard()
+
     async def close(self) -> Result[None]:
-        """Close the connections. A second call changes nothing."""
-        if not self._closed:
-            self._closed = True
-            await self._sender.engine.aclose()
+        """Close the connections, of all clients that share them. A second call changes nothing."""
+        if not self._core.closed:
+            self._core.closed = True
+            await self._core.engine.aclose()
         return Success(None)
 
     async def __aenter__(self) -> Self:

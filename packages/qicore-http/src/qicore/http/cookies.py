@@ -10,7 +10,7 @@ from urllib.request import Request
 
 import httpx
 
-__all__ = ["CookieStore"]
+__all__ = ["CookieStore", "origin_of"]
 
 # RFC 6265, section 6.1, asks for at least these.
 _MAX_PER_DOMAIN: Final = 50

@@ -11,18 +11,26 @@ with each of them and the same code above judges what came back. Engines raise t
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.config import HTTPConfig
-from qicore.http.engines.reply import Reply, SyncReply
+from qicore.http.engines.reply import Deadline, Reply, SyncReply
 
 if TYPE_CHECKING:
     from qicore.http.engines.routes import Routes
 
-__all__ = ["AsyncEngine", "EngineTransport", "SyncEngine", "open_engine", "open_sync_engine"]
+__all__ = [
+    "AsyncEngine",
+    "EngineTransport",
+    "SyncEngine",
+    "SyncEngineTransport",
+    "open_engine",
+    "open_sync_engine",
+]
 
 
 class AsyncEngine(Protocol):
@@ -40,8 +48,8 @@ class AsyncEngine(Protocol):
 class SyncEngine(Protocol):
     """What carries the requests of a `SyncHTTPClient`."""
 
-    def send(self, request: httpx.Request, deadline: float | None) -> SyncReply:
-        """Send one request, and return its response's head; the deadline is on the monotonic clock."""
+    def send(self, request: httpx.Request, deadline: Deadline) -> SyncReply:
+        """Send one request, and return its response's head; the deadline holds for the body too."""
         ...
 
     def close(self) -> None:
@@ -101,25 +109,50 @@ class EngineTransport(httpx.AsyncBaseTransport):
     """An engine as a transport of httpx: what is under `client.raw`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+        self._engine = engine
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request over the client's pool, and return the response with its body still to come."""
-        reply = await self.engine.send(request)
+        reply = await self._engine.send(request)
+        extensions = {"http_version": reply.version, "reason_phrase": reply.reason}
         return httpx.Response(
-            reply.status,
-            headers=reply.headers,
-            stream=_Stream(reply),
-            extensions={"http_version": reply.version, "reason_phrase": reply.reason},
+            reply.status, headers=reply.headers, stream=_Stream(reply), extensions=extensions
+        )
+
+
+class SyncEngineTransport(httpx.BaseTransport):
+    """The same, blocking."""
+
+    def __init__(self, engine: SyncEngine) -> None:
+        self._engine = engine
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request over the client's pool, and return the response with its body still to come."""
+        reply = self._engine.send(request, Deadline())
+        extensions = {"http_version": reply.version, "reason_phrase": reply.reason}
+        return httpx.Response(
+            reply.status, headers=reply.headers, stream=_SyncStream(reply), extensions=extensions
         )
 
 
 class _Stream(httpx.AsyncByteStream):
     def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+        self._body = reply.body
 
-    def __aiter__(self):  # type: ignore[no-untyped-def]
-        return self._reply.body.__aiter__()
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._body:
+            yield chunk
 
     async def aclose(self) -> None:
-        await self._reply.body.aclose()
+        await self._body.aclose()
+
+
+class _SyncStream(httpx.SyncByteStream):
+    def __init__(self, reply: SyncReply) -> None:
+        self._body = reply.body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._body
+
+    def close(self) -> None:
+        self._body.close()

@@ -18,6 +18,7 @@ from qicore.http.guard import PrivateNetworkError, private_network
 from qicore.http.urls import show_url
 
 __all__ = [
+    "file_error",
     "http_error",
     "invalid_request",
     "invalid_url",
@@ -236,3 +237,8 @@ def http_error(
         category,
         {"url": shown, "method": method, "status": status, **(details or {})},
     )
+
+
+def file_error(path: object, error: OSError) -> QiError:
+    """FILE_ERROR [FILESYSTEM]: a download can't be written."""
+    return QiError.filesystem("FILE_ERROR", f"{path}: {error.strerror or error}", path=str(path))

@@ -17,6 +17,7 @@ from qicore.http.errors import http_error, too_large
 from qicore.http.problem import MAX_BODY, describe_body
 from qicore.http.redirects import is_redirect
 from qicore.http.request import Call
+from qicore.resilience import Permit
 
 __all__ = ["Answer", "Collector", "collector_for", "judge", "retry_after", "wants_body"]
 
@@ -27,6 +28,11 @@ class Answer(httpx.Response):
     """A response whose body was read and decoded already, or, for a stream, is still to come.
 
     The headers are as the server sent them, Content-Encoding included.
+
+    Attributes:
+        truncated: whether the body was cut off, as nobody sees all of it.
+        reply: what the engine gave, while the body is still to come.
+        permit: a circuit breaker's leave, to be settled when the stream ends.
     """
 
     def __init__(
@@ -41,6 +47,8 @@ class Answer(httpx.Response):
         self._num_bytes_downloaded = wire
         self.is_stream_consumed = True
         self.truncated = False
+        self.reply: Reply | SyncReply | None = reply if body is None else None
+        self.permit: Permit | None = None
         if body is not None:
             self._content = body
             self.stream = httpx.ByteStream(body)

@@ -1,4 +1,4 @@
-"""Carry out a call: hops, credentials, breaker and attempts, asynchronously."""
+"""Carry out a call asynchronously: hop by hop, with credentials, a deadline and a circuit breaker."""
 
 from __future__ import annotations
 
@@ -9,108 +9,122 @@ from typing import cast
 import httpx
 
 from qicore.base import Failure, QiError, Result, Success
-from qicore.http.body import Upload
 from qicore.http.cookies import CookieStore
 from qicore.http.engine import AsyncEngine
 from qicore.http.engines.reply import Reply
-from qicore.http.errors import timed_out, to_error, too_large, too_many_redirects
-from qicore.http.redirects import is_redirect, redirect_request, same_origin
+from qicore.http.errors import too_large
 from qicore.http.request import Call
-from qicore.http.response import Answer, collector_for, judge, wants_body
+from qicore.http.response import Answer, collector_for, wants_body
+from qicore.http.steps import Journey, admit, deadline_error, settle, translate
+from qicore.resilience import CircuitBreakers
 
 __all__ = ["Sender"]
 
 
 class Sender:
-    """Sends calls over one engine; what clients of one pool share."""
+    """Sends calls over one engine, which several senders may share."""
 
-    def __init__(self, engine: AsyncEngine, store: CookieStore | None, max_redirects: int) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        store: CookieStore | None,
+        max_redirects: int,
+        breakers: CircuitBreakers | None = None,
+    ) -> None:
         self.engine = engine
-        self.store = store
-        self.max_redirects = max_redirects
+        self._store = store
+        self._max_redirects = max_redirects
+        self._breakers = breakers
+
+    def with_breakers(self, breakers: CircuitBreakers | None) -> Sender:
+        """Return a sender over the same engine that asks these breakers."""
+        return Sender(self.engine, self._store, self._max_redirects, breakers)
 
     async def send(self, call: Call) -> Result[Answer]:
         """Carry out the call and judge its answer."""
-        if call.timeout is not None:
-            call.deadline = time.monotonic() + call.timeout
+        journey = Journey(call, self._store, self._max_redirects)
         try:
-            return await self._follow(call)
+            while True:
+                result = await (
+                    self._hop(call, journey.request)
+                    if journey.auth is None
+                    else self._authorize(call, journey.request, journey.auth)
+                )
+                answer = result.data
+                if answer is None:
+                    return result
+                judged = journey.arrive(answer)
+                if judged is not None:
+                    return judged
         except QiError as error:
             return Failure(error)
 
-    async def _follow(self, call: Call) -> Result[Answer]:
-        request = call.request
-        history: list[httpx.Response] = []
-        while True:
-            result = await (self._hop(call, request) if call.auth is None else self._authorize(call, request))
-            if result.error is not None:
-                return result
-            answer = result.unwrap()
-            if self.store is not None and "set-cookie" in answer.headers:
-                self.store.remember(request.url, answer.headers)
-            if not (call.follow and is_redirect(answer.status_code, answer.headers)):
-                answer.history = history
-                return judge(call, answer)
-            if len(history) >= self.max_redirects:
-                raise too_many_redirects(
-                    self.max_redirects, answer.status_code, call.request.method, call.request.url
-                )
-            history.append(answer)
-            request = self._redirect(call, request, answer)
+    async def _authorize(self, call: Call, request: httpx.Request, auth: httpx.Auth) -> Result[Answer]:
+        """Let the auth see each request and response; what it awaits itself counts for the deadline too."""
+        try:
+            async with asyncio.timeout(
+                None if call.deadline is None else call.deadline - time.monotonic()
+            ) as scope:
+                return await self._flow(call, request, auth)
+        except TimeoutError as error:
+            return (
+                Failure(deadline_error(call, request)) if scope.expired() else translate(call, request, error)
+            )
+        except QiError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever somebody's auth raises is answered
+            return translate(call, request, error)
 
-    def _redirect(self, call: Call, request: httpx.Request, answer: Answer) -> httpx.Request:
-        following = redirect_request(request, answer.status_code, answer.headers["location"])
-        foreign = not same_origin(request.url, following.url)
-        if foreign:
-            call.auth = None
-        cookie = None if self.store is None else self.store.header(following.url, foreign=foreign)
-        if cookie is not None:
-            following.headers["Cookie"] = cookie
-        return following
-
-    async def _authorize(self, call: Call, request: httpx.Request) -> Result[Answer]:
-        auth = call.auth
-        assert auth is not None
+    async def _flow(self, call: Call, request: httpx.Request, auth: httpx.Auth) -> Result[Answer]:
         if auth.requires_request_body:
             await request.aread()
         flow = auth.async_auth_flow(request)
         try:
-            request = await anext(flow)
+            following = await anext(flow)
             while True:
-                result = await self._hop(call, request)
-                if result.error is not None:
+                result = await self._hop(call, following)
+                answer = result.data
+                if answer is None:
                     return result
                 try:
-                    request = await flow.asend(result.unwrap())
+                    following = await flow.asend(answer)
                 except StopAsyncIteration:
                     return result
+                if answer.reply is not None:
+                    await cast("Reply", answer.reply).body.aclose()
         finally:
             await flow.aclose()
 
     async def _hop(self, call: Call, request: httpx.Request) -> Result[Answer]:
         """Send one request and read its answer, as far as it is to be read here."""
+        admitted = admit(self._breakers, request)
+        if admitted is None:
+            return await self._attempt(call, request)
+        permit = admitted.data
+        if permit is None:
+            return Failure(cast("QiError", admitted.error))
         try:
-            if call.deadline is None:
+            result = await self._attempt(call, request)
+        except BaseException:
+            permit.release()
+            raise
+        settle(permit, call, result)
+        return result
+
+    async def _attempt(self, call: Call, request: httpx.Request) -> Result[Answer]:
+        deadline = call.deadline
+        try:
+            if deadline is None:
                 return Success(await self._exchange(call, request))
-            # asyncio.timeout has its own clock, the event loop's.
-            async with asyncio.timeout(call.deadline - time.monotonic()) as scope:
+            # The event loop has a clock of its own.
+            async with asyncio.timeout(deadline - time.monotonic()) as scope:
                 return Success(await self._exchange(call, request))
         except TimeoutError as error:
-            if call.deadline is not None and scope.expired():
-                sent = bool(request.extensions.get("sent", False))
-                return Failure(timed_out(cast("float", call.timeout), request.method, request.url, sent=sent))
-            return Failure(self._translate(error, request))
+            if deadline is not None and scope.expired():  # pyright: ignore[reportPossiblyUnboundVariable]  # bound, then
+                return Failure(deadline_error(call, request))
+            return translate(call, request, error)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine raises is answered
-            return Failure(self._translate(error, request))
-
-    def _translate(self, error: Exception, request: httpx.Request) -> QiError:
-        failure = request.stream.failure if isinstance(request.stream, Upload) else None
-        return to_error(
-            failure or error,
-            method=request.method,
-            url=request.url,
-            sent=request.extensions.get("sent"),
-        )
+            return translate(call, request, error)
 
     async def _exchange(self, call: Call, request: httpx.Request) -> Answer:
         reply = await self.engine.send(request)
@@ -120,7 +134,6 @@ class Sender:
             if call.stream:
                 answer = Answer(reply, request, None, 0)
                 if not wants_body(call, answer):
-                    answer.extensions["reply"] = reply
                     return answer
             return await self._read(call, request, reply)
         except BaseException:

@@ -20,6 +20,7 @@ class Library:
     Proxy: type[httpcore.Proxy]
     Request: type[httpcore.Request]
     URL: type[httpcore.URL]
+    SyncBackend: type[httpcore.SyncBackend]
     ConnectError: type[Exception]
     ConnectTimeout: type[Exception]
     ConnectionNotAvailable: type[Exception]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-__all__ = ["AsyncBody", "Reply", "SyncBody", "SyncReply", "Timeouts"]
+__all__ = ["AsyncBody", "Deadline", "RawHeaders", "Reply", "SyncBody", "SyncReply"]
 
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -47,10 +47,8 @@ class SyncReply:
     body: SyncBody
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds that the phases of an exchange may take; None for no limit but the total deadline."""
+@dataclass(slots=True)
+class Deadline:
+    """When a blocking exchange has to be over, on the monotonic clock; it may be lifted for the body."""
 
-    connect: float | None
-    read: float | None
-    pool: float | None
+    at: float | None = None

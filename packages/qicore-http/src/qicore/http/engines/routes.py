@@ -12,10 +12,10 @@ import httpx
 from qicore.http.config import HTTPConfig
 from qicore.http.engines.library import Library
 from qicore.http.engines.proxies import Proxies
-from qicore.http.guard import NetworkGuard
-from qicore.http.tls import TLSOptions, tls_context
+from qicore.http.engines.setup import guard_of, tls_options
+from qicore.http.tls import tls_context
 
-__all__ = ["IDEMPOTENT", "Key", "Routes", "guard_of", "is_repeatable", "key_of", "tls_options"]
+__all__ = ["IDEMPOTENT", "Key", "Routes", "is_repeatable", "key_of"]
 
 Key: TypeAlias = tuple[bytes, bytes, int]
 """Scheme, host and port."""
@@ -44,22 +44,6 @@ def is_repeatable(request: httpx.Request, *, written: bool) -> bool:
     if not (isinstance(stream, httpx.ByteStream) or getattr(stream, "repeatable", False)):
         return False
     return not written or request.method in IDEMPOTENT
-
-
-def guard_of(config: HTTPConfig) -> NetworkGuard | None:
-    """Return the guard that the options ask for."""
-    return NetworkGuard(config.allowed_networks) if config.block_private_networks else None
-
-
-def tls_options(config: HTTPConfig) -> TLSOptions:
-    """Return what the options say about TLS."""
-    return TLSOptions(
-        config.verify if isinstance(config.verify, bool) else str(config.verify),
-        None if config.certificate is None else str(config.certificate),
-        None if config.certificate_key is None else str(config.certificate_key),
-        config.certificate_password,
-        config.http2,
-    )
 
 
 class Routes:

@@ -1,0 +1,143 @@
+"""Carry out a call, blocking: the same steps as in `qicore.http.sending`."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+import httpx
+
+from qicore.base import Failure, QiError, Result, Success
+from qicore.http.cookies import CookieStore
+from qicore.http.engine import SyncEngine
+from qicore.http.engines.reply import Deadline, SyncReply
+from qicore.http.errors import too_large
+from qicore.http.request import Call
+from qicore.http.response import Answer, collector_for, wants_body
+from qicore.http.steps import Journey, admit, deadline_error, settle, translate
+from qicore.resilience import CircuitBreakers
+
+__all__ = ["SyncSender"]
+
+
+class SyncSender:
+    """Sends calls over one engine, which several senders may share."""
+
+    def __init__(
+        self,
+        engine: SyncEngine,
+        store: CookieStore | None,
+        max_redirects: int,
+        breakers: CircuitBreakers | None = None,
+    ) -> None:
+        self.engine = engine
+        self._store = store
+        self._max_redirects = max_redirects
+        self._breakers = breakers
+
+    def with_breakers(self, breakers: CircuitBreakers | None) -> SyncSender:
+        """Return a sender over the same engine that asks these breakers."""
+        return SyncSender(self.engine, self._store, self._max_redirects, breakers)
+
+    def send(self, call: Call) -> Result[Answer]:
+        """Carry out the call and judge its answer."""
+        journey = Journey(call, self._store, self._max_redirects)
+        try:
+            while True:
+                result = (
+                    self._hop(call, journey.request)
+                    if journey.auth is None
+                    else self._authorize(call, journey.request, journey.auth)
+                )
+                answer = result.data
+                if answer is None:
+                    return result
+                judged = journey.arrive(answer)
+                if judged is not None:
+                    return judged
+        except QiError as error:
+            return Failure(error)
+
+    def _authorize(self, call: Call, request: httpx.Request, auth: httpx.Auth) -> Result[Answer]:
+        try:
+            return self._flow(call, request, auth)
+        except QiError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever somebody's auth raises is answered
+            return translate(call, request, error)
+
+    def _flow(self, call: Call, request: httpx.Request, auth: httpx.Auth) -> Result[Answer]:
+        if auth.requires_request_body:
+            request.read()
+        flow = auth.sync_auth_flow(request)
+        try:
+            following = next(flow)
+            while True:
+                result = self._hop(call, following)
+                answer = result.data
+                if answer is None:
+                    return result
+                try:
+                    following = flow.send(answer)
+                except StopIteration:
+                    return result
+                if answer.reply is not None:
+                    cast("SyncReply", answer.reply).body.close()
+        finally:
+            flow.close()
+
+    def _hop(self, call: Call, request: httpx.Request) -> Result[Answer]:
+        admitted = admit(self._breakers, request)
+        if admitted is None:
+            return self._attempt(call, request)
+        permit = admitted.data
+        if permit is None:
+            return Failure(cast("QiError", admitted.error))
+        try:
+            result = self._attempt(call, request)
+        except BaseException:
+            permit.release()
+            raise
+        settle(permit, call, result)
+        return result
+
+    def _attempt(self, call: Call, request: httpx.Request) -> Result[Answer]:
+        if call.deadline is not None and time.monotonic() >= call.deadline:
+            return Failure(deadline_error(call, request))
+        try:
+            return Success(self._exchange(call, request))
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine raises is answered
+            return translate(call, request, error)
+
+    def _exchange(self, call: Call, request: httpx.Request) -> Answer:
+        deadline = Deadline(call.deadline)
+        reply = self.engine.send(request, deadline)
+        # From here on the server has the request, whatever happens.
+        request.extensions["sent"] = True
+        try:
+            if call.stream:
+                answer = Answer(reply, request, None, 0)
+                if not wants_body(call, answer):
+                    if not call.timed_body:
+                        deadline.at = None
+                    return answer
+            return self._read(call, request, reply)
+        except BaseException:
+            reply.body.close()
+            raise
+
+    def _read(self, call: Call, request: httpx.Request, reply: SyncReply) -> Answer:
+        collector = collector_for(call, reply, request.method)
+        pieces: list[bytes] = []
+        try:
+            for chunk in reply.body:
+                pieces += collector.add(chunk)
+                if not collector.complete:
+                    reply.body.close()
+                    break
+        except OverflowError:
+            raise too_large(cast("int", call.limit), reply.status, request.method, request.url) from None
+        collector.finish()
+        answer = Answer(reply, request, b"".join(pieces), collector.received)
+        answer.truncated = not collector.complete
+        return answer
