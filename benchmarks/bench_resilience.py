@@ -1,8 +1,8 @@
 """qicore-resilience against circuitbreaker, aiobreaker, purgatory and pybreaker, in one run.
 
 Each is used in its fastest way: a decorated function, a call method or a context, whichever it has. The first
-contender is the bare call, so what a breaker costs is its median minus that. An open circuit answers a Failure
-in qicore and raises in the others; their caller catches it.
+contender is the bare call, so what a breaker costs is its median minus that. An open circuit answers a
+Failure in qicore and raises in the others; their caller catches it.
 """
 
 from __future__ import annotations
