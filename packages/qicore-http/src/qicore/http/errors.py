@@ -120,11 +120,11 @@ def to_error(
     where = f"{method} {context['url']}: " if context else ""
     links = list(_chain(exception))
     row = next((found for found in map(_row, links) if found is not None), None)
-    if row is None:
-        return QiError.from_exception(exception, **context, **({} if sent is None else {"sent": sent}))
     for link in links:
         if isinstance(link, PrivateNetworkError):
             return private_network(link.host).with_context(context)
+    if row is None:
+        return QiError.from_exception(exception, **context, **({} if sent is None else {"sent": sent}))
     reason, message, known = row.reason, row.message, row.sent
     code, category = row.code, row.category
     broken_tls = next((link for link in links if isinstance(link, ssl.SSLError | ssl.CertificateError)), None)
