@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
@@ -35,8 +36,8 @@ _UNREACHABLE: Final = (
 _REFUSED: Final = ("REDIS_REFUSED", ErrorCategory.CACHE, "Redis refused the command")
 
 # Why Redis gave no answer: the cause behind CACHE_LOAD_FAILED and CACHE_WRITE_FAILED. By name, since to
-# import redis-py takes a while and only who uses it should. The first class in an exception's method resolution
-# order that is named here decides; NETWORK and TIMEOUT count for the breaker.
+# import redis-py takes a while and only who uses it should. The first class in an exception's method
+# resolution order that is named here decides; NETWORK and TIMEOUT count for the breaker.
 _REDIS: Final[Mapping[str, tuple[str, ErrorCategory, str]]] = {
     "builtins.OSError": _UNREACHABLE,
     "builtins.TimeoutError": _TIMED_OUT,
@@ -70,4 +71,38 @@ def from_redis(exception: Exception) -> QiError:
     error = QiError.create(code, message, category, context)
     if known is not _REFUSED:
         error.__cause__ = exception.with_traceback(None)
+    return error
+
+
+# ---- the embedded file ----------------------------------------------------------------------------------
+
+# Why the file gave no answer, by SQLite's primary result code (https://www.sqlite.org/rescode.html): the cause
+# behind CACHE_LOAD_FAILED and CACHE_WRITE_FAILED.
+_FILE: Final[Mapping[int, tuple[str, ErrorCategory, str]]] = {
+    sqlite3.SQLITE_BUSY: ("FILE_BUSY", ErrorCategory.TIMEOUT, "another process keeps the file locked"),
+    sqlite3.SQLITE_LOCKED: ("FILE_BUSY", ErrorCategory.TIMEOUT, "another process keeps the file locked"),
+    sqlite3.SQLITE_FULL: ("FILE_FULL", ErrorCategory.FILESYSTEM, "there is no room left on the disk"),
+    sqlite3.SQLITE_READONLY: ("FILE_READ_ONLY", ErrorCategory.PERMISSION, "the file can't be written"),
+    sqlite3.SQLITE_CANTOPEN: ("FILE_UNREADABLE", ErrorCategory.FILESYSTEM, "the file can't be opened"),
+    sqlite3.SQLITE_PERM: ("FILE_UNREADABLE", ErrorCategory.PERMISSION, "the file can't be opened"),
+    sqlite3.SQLITE_IOERR: ("FILE_UNREADABLE", ErrorCategory.FILESYSTEM, "the disk gave an error"),
+    sqlite3.SQLITE_CORRUPT: ("FILE_DAMAGED", ErrorCategory.FILESYSTEM, "the file is damaged"),
+    sqlite3.SQLITE_NOTADB: ("FILE_FOREIGN", ErrorCategory.FILESYSTEM, "the file is no cache"),
+}
+
+
+class ForeignFileError(Exception):
+    """The file is a database, but no cache of ours, or one of a later version."""
+
+
+def from_file(exception: Exception) -> QiError:
+    """Return the error for what SQLite raised."""
+    if isinstance(exception, ForeignFileError):
+        return QiError.filesystem("FILE_FOREIGN", str(exception))
+    known = _FILE.get(getattr(exception, "sqlite_errorcode", 0) & 0xFF)
+    if known is None:
+        return QiError.from_exception(exception, code="CACHE_UNFORESEEN")
+    code, category, message = known
+    error = QiError.create(code, message, category)
+    error.__cause__ = exception.with_traceback(None)
     return error
