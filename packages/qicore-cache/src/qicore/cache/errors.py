@@ -8,20 +8,35 @@ from typing import Final
 
 from qicore.base import ErrorCategory, QiError
 
-# The first class that fits decides; the category follows from the exception (see `QiError.from_exception`).
-_CODES: Final[Mapping[type[Exception], str]] = {
-    TimeoutError: "CACHE_TIMEOUT",
-}
+_SAFE_KEY: Final = 200  # characters of a key that an error shows
 
 
-def to_error(exception: Exception, /, **context: object) -> QiError:
-    """Return the error for an exception from below; an unforeseen one is UNKNOWN and keeps it.
+def key_not_found(key: str) -> QiError:
+    """Return KEY_NOT_FOUND [CACHE]: there is no value, or none any more, or none that can be read."""
+    return QiError.cache("KEY_NOT_FOUND", "there is no value at this key", key=key[:_SAFE_KEY])
 
-    >>> str(to_error(TimeoutError("no answer"), operation="read"))
-    'TIMEOUT/CACHE_TIMEOUT: no answer'
-    """
-    code = next((code for kind, code in _CODES.items() if isinstance(exception, kind)), None)
-    return QiError.from_exception(exception, code=code, **context)
+
+def invalid_key(key: object) -> QiError:
+    """Return INVALID_KEY [VALIDATION]."""
+    shown = key[:_SAFE_KEY] if isinstance(key, str) else type(key).__name__
+    return QiError.validation("INVALID_KEY", "a key must be a text of 1 to 4096 characters", key=shown)
+
+
+def load_failed(cause: QiError) -> QiError:
+    """Return CACHE_LOAD_FAILED [CACHE]: the file or Redis can't be read, and why."""
+    return QiError.cache("CACHE_LOAD_FAILED", f"the cache can't be read: {cause.message}").with_cause(cause)
+
+
+def write_failed(cause: QiError) -> QiError:
+    """Return CACHE_WRITE_FAILED [CACHE]: a value can't be written, and why."""
+    return QiError.cache("CACHE_WRITE_FAILED", f"the value can't be written: {cause.message}").with_cause(
+        cause
+    )
+
+
+def closed() -> QiError:
+    """Return CACHE_CLOSED [CACHE]."""
+    return QiError.cache("CACHE_CLOSED", "the cache is closed")
 
 
 # ---- Redis ----------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
-from qicore.base import Failure, QiError, Result, Success
-from qicore.cache.errors import from_file
+from qicore.base import Failure, Result, Success
+from qicore.cache.errors import closed, from_file
 from qicore.cache.file_store import FileStore
 
 __all__ = ["FileWorker"]
@@ -73,11 +73,6 @@ class FileWorker:
         """Stop, and wait until the file is closed."""
         self.stop()
         await asyncio.to_thread(self._thread.join)
-
-
-def closed() -> QiError:
-    """Return the error of a cache that is closed."""
-    return QiError.cache("CACHE_CLOSED", "the cache is closed")
 
 
 def _work(store: FileStore, jobs: SimpleQueue[_Job[Any] | None]) -> None:
