@@ -1,8 +1,8 @@
 """The seam: the one module that knows which libraries can carry requests.
 
-Every engine takes an `httpx.Request` and gives back a `Reply` of plain values, so that users see httpx's types
-with each of them and the same code above judges what came back. Engines raise the exceptions of their library;
-`qicore.http.errors` has the one table of them all. What each must do by itself:
+Every engine takes an `httpx.Request` and gives back a `Reply` of plain values, so that users see httpx's
+types with each of them and the same code above judges what came back. Engines raise the exceptions of their
+library; `qicore.http.errors` has the one table of them all. What each must do by itself:
 
 * A request that is cancelled takes its connection with it, and frees its place in the pool.
 * An idempotent request, or one of which nothing was written, that meets a connection the server has just
@@ -12,10 +12,10 @@ with each of them and the same code above judges what came back. Engines raise t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.config import HTTPConfig
 from qicore.http.engines.reply import Deadline, Reply, SyncReply
@@ -92,7 +92,7 @@ def _routes(config: HTTPConfig) -> Routes:
     from qicore.http.engines.routes import Routes
 
     if config.http2:
-        import h2 as h2  # what the extra is there for
+        import_module("h2")  # what the extra is there for
     return Routes(load_library("httpcore2" if config.engine == "httpx2" else "httpcore"), config)
 
 

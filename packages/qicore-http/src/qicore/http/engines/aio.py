@@ -1,228 +1,205 @@
-"""The engine `aiohttp`: its sessions and its pool, asked for no more than to carry requests.
+"""The engine `aiohttp`: the pool of the other engines, and aiohttp's protocol with its parser in C.
 
-aiohttp's own cookies, redirects, decompression and credentials are off: they are the same for all engines. The
-transport of httpx-aiohttp is not between, as it turns most of aiohttp's errors into ConnectTimeout and spells
-some URLs anew; what it does besides fits below.
+`aiohttp.ClientSession` is not between, nor the transport of httpx-aiohttp: most of the time of a small
+request goes there, for cookies, redirects, timers and headers that are done above for all engines alike, and
+the transport turns most errors into ConnectTimeout besides. See benchmarks/results/http.md.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
-from collections.abc import AsyncIterator, MutableMapping
-from contextvars import ContextVar
-from functools import lru_cache
-from typing import Any, Final
+from collections.abc import AsyncIterator, Hashable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, cast
 
 import aiohttp
-import aiohttp.abc
 import httpx
-import yarl
-
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError, HttpVersion11, StreamWriter
+from aiohttp.streams import StreamReader
 from qicore.http.config import HTTPConfig
+from qicore.http.engines.aio_line import MAX_FIELD, MAX_FIELDS, AioLine, Route
+from qicore.http.engines.pool import Books, Slot
+from qicore.http.engines.pooled import PooledEngine
 from qicore.http.engines.proxies import Proxies
 from qicore.http.engines.reply import Reply
+from qicore.http.engines.routes import Key
 from qicore.http.engines.setup import guard_of, tls_options
-from qicore.http.guard import NetworkGuard
 from qicore.http.tls import tls_context
 
 __all__ = ["AiohttpEngine"]
 
-_MAX_FIELD: Final = 64 * 1024
-"""Bytes of a header that are accepted, about as many as with the other engines."""
-_OWN_HEADERS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-
-# What the running task is sending: where to put down that a connection was found and bytes may have gone out.
-_sending: ContextVar[MutableMapping[str, Any] | None] = ContextVar("qicore_http_sending", default=None)
+_SMALL: Final = 64 * 1024
+"""Bytes of a body that are handed to the transport at once."""
 
 
-class _Connector(aiohttp.TCPConnector):
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        connection = await super().connect(req, traces, timeout)
-        extensions = _sending.get()
-        if extensions is not None:
-            extensions["sent"] = True
-        return connection
+class AiohttpEngine(PooledEngine[AioLine]):
+    """Sends requests over connections that aiohttp's protocol speaks on."""
 
-
-class _Resolver(aiohttp.abc.AbstractResolver):
-    """Asks the guard about every address that a name has; aiohttp connects to these, and looks up no more."""
-
-    def __init__(self, guard: NetworkGuard) -> None:
-        self._guard = guard
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[aiohttp.abc.ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        self._guard.check(host, [entry["host"] for entry in found])
-        return found
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
-class AiohttpEngine:
-    """Sends requests over aiohttp's pool; see `AsyncEngine` of `qicore.http.engine`."""
+    stale = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
     def __init__(self, config: HTTPConfig) -> None:
-        self._config = config
+        super().__init__(config)
         self._guard = guard_of(config)
+        # Behind a proxy it is the proxy that connects, so that a guard here would guard nothing.
         self._proxies = Proxies(config.proxy, trust_env=config.trust_env and self._guard is None)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._places = asyncio.Semaphore(config.max_connections)
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-        self._loop = loop
-        # aiohttp has one timeout for waiting in line and for connecting; so the line is here.
-        self._places = asyncio.Semaphore(self._config.max_connections)
-        connector = _Connector(
-            limit=self._config.max_connections,
-            keepalive_timeout=self._config.keepalive_expiry,
-            resolver=None if self._guard is None else _Resolver(self._guard),
-            enable_cleanup_closed=False,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=_OWN_HEADERS,
-            max_line_size=_MAX_FIELD,
-            max_field_size=_MAX_FIELD,
-        )
-        return self._session
+    def make(self, key: Hashable) -> AioLine:
+        """Return a new connection for this key, which connects when it is first used."""
+        scheme, host, _ = origin = cast("Key", key)
+        found = self._proxies.choose(scheme.decode(), host.decode())
+        proxy = None if found is None else httpx.URL(found)
+        options = tls_options(self.config)
+        secure = partial(tls_context, replace(options, http2=False))
+        to_proxy = secure if proxy is not None and proxy.scheme == "https" else None
+        return AioLine(origin, Route(proxy, secure if scheme == b"https" else None, to_proxy))
 
-    async def send(self, request: httpx.Request) -> Reply:
-        """Send one request and return the head of what came back.
-
-        Raises aiohttp's exceptions; `request.extensions["sent"]` says then whether bytes may have gone out.
-        """
+    async def carry(self, slot: Slot[AioLine], request: httpx.Request) -> Reply:
+        """Send the request over the connection of this slot and return the head of the response."""
+        line = slot.line
+        protocol = line.protocol
+        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
         loop = asyncio.get_running_loop()
-        session = self._session
-        if session is None or loop is not self._loop:
-            session = self._open(loop)
-        request.extensions["sent"] = False
-        places = self._places
-        timeouts = request.extensions.get("timeout", {})
-        if places.locked():
-            await _take_place(places, timeouts.get("pool"))
-        else:
-            await places.acquire()  # at once
-        token = _sending.set(request.extensions)
-        try:
-            response = await self._request(session, request, timeouts)
-        except BaseException:
-            places.release()
-            raise
-        finally:
-            _sending.reset(token)
-        version = response.version
-        return Reply(
-            response.status,
-            list(response.raw_headers),
-            b"HTTP/1.1" if version is None else b"HTTP/%d.%d" % (version.major, version.minor),
-            (response.reason or "").encode("latin-1", "replace"),
-            _Body(response, places),
+        if protocol is None:
+            slot.wires.append(line)
+            protocol = await line.open(loop, timeouts.get("connect"), self._guard)
+        transport = protocol.transport
+        if transport is None:
+            raise aiohttp.ServerDisconnectedError
+        protocol.set_response_params(
+            skip_payload=request.method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_timeout=timeouts.get("read"),
+            max_line_size=MAX_FIELD,
+            max_field_size=MAX_FIELD,
+            max_headers=MAX_FIELDS,
         )
-
-    async def _request(
-        self, session: aiohttp.ClientSession, request: httpx.Request, timeouts: Any
-    ) -> aiohttp.ClientResponse:
-        url = request.url
-        if self._guard is not None:
-            self._guard_literal(url.host)
+        head = _head(line, request)
         stream = request.stream
-        data: Any = b"".join(stream) if isinstance(stream, httpx.ByteStream) else stream
-        proxy = self._proxies.choose(url.scheme, url.host)
-        more: dict[str, Any] = {}
-        if proxy is not None:
-            parsed = yarl.URL(proxy)
-            more["proxy"] = parsed.with_user(None)
-            if parsed.user or parsed.password:
-                more["proxy_auth"] = aiohttp.BasicAuth(parsed.user or "", parsed.password or "", "utf-8")
-        if url.scheme == "https":
-            more["ssl"] = tls_context(tls_options(self._config))
-        return await session.request(
-            request.method,
-            _spelled(str(url)),
-            headers=[
-                (name.decode("latin-1"), value.decode("utf-8", "replace"))
-                for name, value in request.headers.raw
-                if name.lower() != b"transfer-encoding"
-            ],
-            data=data or None,
-            allow_redirects=False,
-            timeout=_timeout(timeouts.get("connect"), timeouts.get("read")),
-            **more,
+        body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else None
+        if body is not None and len(body) <= _SMALL:
+            line.sent += len(head)
+            transport.write(head + body if body else head)
+            protocol.start_timeout()
+            message, payload = await _answer(line, protocol)
+        else:
+            upload = loop.create_task(_upload(line, protocol, head, request, timeouts.get("write")))
+            upload.add_done_callback(partial(_uploaded, protocol))
+            try:
+                message, payload = await _answer(line, protocol)
+            finally:
+                if not upload.done():
+                    # The server has answered, or will not: it has no use for the rest.
+                    protocol.force_close()
+                    upload.cancel()
+                    await asyncio.wait((upload,))
+        version = message.version
+        return Reply(
+            message.code,
+            list(message.raw_headers),
+            b"HTTP/1.1" if version == HttpVersion11 else b"HTTP/%d.%d" % version,
+            message.reason.encode("utf-8", "surrogateescape"),
+            _Body(self.books, slot, payload, self.config.keepalive_expiry),
         )
 
-    def _guard_literal(self, host: str) -> None:
-        # aiohttp resolves names only.
-        try:
-            ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            return
-        assert self._guard is not None
-        self._guard.check(host, [host])
 
-    async def aclose(self) -> None:
-        """Close every connection."""
-        if self._session is not None and self._loop is asyncio.get_running_loop():
-            await self._session.close()
-        self._session = None
+def _head(line: AioLine, request: httpx.Request) -> bytes:
+    url = request.url
+    fields = request.headers.raw
+    lines = [b"%b %b%b HTTP/1.1\r\n" % (request.method.encode("ascii"), line.prefix, url.raw_path)]
+    lines += [b"%b: %b\r\n" % field for field in fields]
+    lines.append(line.fields)
+    lines.append(b"\r\n")
+    head = b"".join(lines)
+    if (
+        head.count(b"\n") != len(fields) + 2 + bool(line.fields)
+        or b"\0" in head
+        or b"\r" in head.replace(b"\r\n", b"")
+    ):
+        raise httpx.LocalProtocolError("a header has characters that no header may have")
+    return head
 
 
-async def _take_place(places: asyncio.Semaphore, seconds: float | None) -> None:
+async def _answer(line: AioLine, protocol: ResponseHandler) -> tuple[Any, StreamReader]:
+    """Return the head of the response, past those that only say that it will come, and its body."""
     try:
-        async with asyncio.timeout(seconds):
-            await places.acquire()
-    except TimeoutError as error:
-        raise httpx.PoolTimeout("every connection of the pool is taken") from error
+        while True:
+            message, payload = await protocol.read()
+            line.received += 1
+            if not 100 <= message.code < 200 or message.code == 101:
+                return message, payload
+    except aiohttp.ServerDisconnectedError as error:
+        if not isinstance(error.message, str):
+            line.received += 1  # a part of the head
+        raise
+    except HttpProcessingError as error:
+        line.received += 1
+        raise httpx.RemoteProtocolError(str(error.message)) from error
 
 
-@lru_cache(maxsize=256)
-def _spelled(url: str) -> yarl.URL:
-    # As it is: yarl would spell some escapes anew, and a signature over the URL would no longer fit.
-    return yarl.URL(url, encoded=True)
+async def _upload(
+    line: AioLine, protocol: ResponseHandler, head: bytes, request: httpx.Request, seconds: float | None
+) -> None:
+    """Send a body piece by piece, each when the server has taken most of those before."""
+    writer = StreamWriter(protocol, asyncio.get_running_loop())
+    line.sent += len(head)
+    await writer.write(head)
+    if request.headers.get("transfer-encoding") == "chunked":
+        writer.enable_chunking()
+    async for piece in cast("AsyncIterator[bytes]", request.stream):
+        for start in range(0, len(piece), _SMALL):
+            try:
+                async with asyncio.timeout(seconds):
+                    await writer.write(piece[start : start + _SMALL])
+            except TimeoutError as error:
+                raise httpx.WriteTimeout("the server took nothing for too long") from error
+    await writer.write_eof()
 
 
-@lru_cache(maxsize=64)
-def _timeout(connect: float | None, read: float | None) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=connect, sock_read=read)
+def _uploaded(protocol: ResponseHandler, upload: asyncio.Task[None]) -> None:
+    if upload.cancelled():
+        return
+    problem = upload.exception()
+    if problem is None:
+        protocol.start_timeout()
+    elif protocol.exception() is None:
+        protocol.set_exception(problem)
 
 
 class _Body:
-    """The body of a response. Read to its end it gives the connection back, closed before that it closes it."""
+    """The body of a response. Read to its end it gives back a sound connection, closed earlier a dead one."""
 
-    __slots__ = ("_content", "_places", "_response")
+    __slots__ = ("_books", "_keep", "_payload", "_slot")
 
-    def __init__(self, response: aiohttp.ClientResponse, places: asyncio.Semaphore) -> None:
-        self._response: aiohttp.ClientResponse | None = response
-        self._content = response.content
-        self._places = places
+    def __init__(
+        self, books: Books[AioLine], slot: Slot[AioLine], payload: StreamReader, keep: float
+    ) -> None:
+        self._books = books
+        self._slot: Slot[AioLine] | None = slot
+        self._payload = payload
+        self._keep = keep
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        payload = self._payload
         try:
-            data = await self._content.readany()
+            data = payload.read_nowait() if payload.is_eof() else await payload.readany()
         except BaseException:
             await self.aclose()
             raise
         if data:
             return data
-        if self._response is not None:
-            self._response.release()
-            self._response = None
-            self._places.release()
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.line.rest(self._keep)
+            self._books.give_back(slot, well=True)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
-            self._places.release()
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._books.give_back(slot, well=False)

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import httpcore
 import httpx
-
 from qicore.http.engines.library import Library
 from qicore.http.engines.pool import Books, Slot
 from qicore.http.engines.reply import Deadline, SyncReply
@@ -27,7 +26,7 @@ class _Opening(threading.local):
 
 
 class SyncCoreEngine:
-    """Sends requests over a pool of connections, from any thread; see `SyncEngine` of `qicore.http.engine`."""
+    """Sends requests over one pool of connections, from any thread; see `SyncEngine`."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
@@ -90,7 +89,7 @@ class SyncCoreEngine:
                     request.extensions["sent"] = written
                     raise
                 else:
-                    extensions = response.extensions
+                    extensions: dict[str, Any] = cast("Any", response).extensions
                     return SyncReply(
                         response.status,
                         response.headers,
@@ -106,7 +105,8 @@ class SyncCoreEngine:
         self, key: Key, fresh: bool, exchange: httpcore.Request, deadline: float | None
     ) -> Slot[httpcore.ConnectionInterface]:
         waiter: Future[None] | None = None
-        seconds: float | None = exchange.extensions.get("timeout", {}).get("pool")
+        timeouts: dict[str, float | None] = cast("Any", exchange).extensions.get("timeout", {})
+        seconds = timeouts.get("pool")
         until = None if seconds is None else time.monotonic() + seconds
         if deadline is not None:
             until = deadline if until is None else min(until, deadline)
@@ -133,7 +133,7 @@ class SyncCoreEngine:
 
 
 class _Body:
-    """The body of a response. Read to its end it gives a sound connection back, closed before that a dead one."""
+    """The body of a response. Read to its end it gives back a sound connection, closed earlier a dead one."""
 
     __slots__ = ("_chunks", "_deadline", "_engine", "_slot", "_stream", "_watch")
 
@@ -147,7 +147,7 @@ class _Body:
     ) -> None:
         self._engine = engine
         self._slot: Slot[httpcore.ConnectionInterface] | None = slot
-        self._stream: Any = response.stream
+        self._stream = cast("Any", response.stream)
         self._chunks: Iterator[bytes] = iter(self._stream)
         self._watch = watch
         self._deadline = deadline

@@ -22,25 +22,41 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Books", "Slot", "Waiter"]
+__all__ = ["Books", "Line", "Slot", "Waiter", "Wire"]
 
 
 class Line(Protocol):
     """What the books ask of a connection."""
 
-    def is_available(self) -> bool: ...
-    def is_idle(self) -> bool: ...
-    def has_expired(self) -> bool: ...
+    def is_available(self) -> bool:
+        """Return whether it may take a request now."""
+        ...
+
+    def is_idle(self) -> bool:
+        """Return whether it carries none, and is still open."""
+        ...
+
+    def has_expired(self) -> bool:
+        """Return whether it has been idle for too long, or was closed meanwhile."""
+        ...
 
 
 class Wire(Protocol):
     """A socket below a connection."""
 
     @property
-    def sent(self) -> int: ...
+    def sent(self) -> int:
+        """Bytes written so far."""
+        ...
+
     @property
-    def received(self) -> int: ...
-    def abort(self) -> None: ...
+    def received(self) -> int:
+        """Bytes read so far."""
+        ...
+
+    def abort(self) -> None:
+        """Close it at once, whatever state it is in."""
+        ...
 
 
 L = TypeVar("L", bound=Line)
@@ -80,9 +96,17 @@ class Slot(Generic[L]):
 class Waiter(Protocol):
     """A future: of asyncio or of concurrent.futures."""
 
-    def cancelled(self) -> bool: ...
-    def done(self) -> bool: ...
-    def set_result(self, result: None, /) -> None: ...
+    def cancelled(self) -> bool:
+        """Return whether nobody waits any more."""
+        ...
+
+    def done(self) -> bool:
+        """Return whether it was woken, or cancelled."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """Wake it."""
+        ...
 
 
 class Books(Generic[L]):

@@ -15,14 +15,20 @@ class AsyncBody(Protocol):
     """The bytes of a response as they come from the wire; closing is idempotent and frees the connection."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
-    async def aclose(self) -> None: ...
+
+    async def aclose(self) -> None:
+        """Give up what is still to come."""
+        ...
 
 
 class SyncBody(Protocol):
     """The same, blocking."""
 
     def __iter__(self) -> Iterator[bytes]: ...
-    def close(self) -> None: ...
+
+    def close(self) -> None:
+        """Give up what is still to come."""
+        ...
 
 
 @dataclass(slots=True)

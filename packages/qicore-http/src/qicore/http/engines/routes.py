@@ -1,4 +1,4 @@
-"""What both the asynchronous and the blocking engine on httpcore know: routes, proxies, contexts, requests."""
+"""What both engines on httpcore, asynchronous and blocking, know: routes, proxies, contexts, requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import httpcore
 import httpx
-
 from qicore.http.config import HTTPConfig
 from qicore.http.engines.library import Library
 from qicore.http.engines.proxies import Proxies

@@ -6,15 +6,15 @@ wait is longer than what is left until the deadline of the call that the thread 
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 import httpcore
-
 from qicore.http.engines.library import Library
 from qicore.http.guard import NetworkGuard
 
@@ -91,7 +91,7 @@ class SyncWire:
         return self._stream.get_extra_info(info)
 
     def _has_ended(self) -> bool:
-        """Whether an idle connection has been closed; a session ticket that has come makes it readable only."""
+        """Whether an idle connection has been closed; a session ticket makes it readable only."""
         sock: Any = self._stream.get_extra_info("socket")
         if not self._stream.get_extra_info("is_readable"):
             return False
@@ -134,8 +134,7 @@ class SyncWires:
             addresses = self._resolve(host, port)
         except OSError as error:
             raise self._library.ConnectError(str(error)) from error
-        if timeout is not None:
-            until = time.monotonic() + timeout
+        until = math.inf if timeout is None else time.monotonic() + timeout
         problem: Exception | None = None
         for address in addresses:
             left = timeout if timeout is None else max(until - time.monotonic(), 0.001)
@@ -145,7 +144,7 @@ class SyncWires:
             except (self._library.ConnectError, self._library.ConnectTimeout) as error:
                 problem = error
                 continue
-            wire = SyncWire(self._library, cast("httpcore.NetworkStream", stream), self._watch)
+            wire = SyncWire(self._library, stream, self._watch)
             self._opened(wire)
             return wire
         raise problem or self._library.ConnectError(f"{host} has no address")
@@ -153,7 +152,10 @@ class SyncWires:
     def _resolve(self, host: str, port: int) -> list[str]:
         if self._guard is not None:
             return self._guard.resolve(host, port)
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise socket.gaierror(socket.EAI_NONAME, f"this is no name: {error}") from None
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     def connect_unix_socket(

@@ -1,8 +1,9 @@
+# ruff: noqa: ARG002, ASYNC109, D102 - the methods are those of asyncio's protocols and of httpcore
 """Sockets under asyncio, for httpcore's connections: an `AsyncNetworkBackend` on transports and protocols.
 
-httpcore's own backend goes through anyio, which makes a cancel scope for every read and leaves the socket of a
-cancelled TLS handshake open. This one closes everything synchronously (`abort`), counts what was written, so
-that an error can say whether the server may have seen the request, and asks the guard about each address.
+httpcore's own backend goes through anyio, which makes a cancel scope for every read and leaves the socket of
+a cancelled TLS handshake open. This one closes everything synchronously (`abort`), counts what was written,
+so that an error can say whether the server may have seen the request, and asks the guard about each address.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from qicore.http.engines.dial import dial, look_up
 from qicore.http.engines.library import Library
 from qicore.http.guard import NetworkGuard
 
-__all__ = ["AsyncWire", "AsyncWires"]
+__all__ = ["AsyncWire", "AsyncWires", "is_readable"]
 
 _HIGH_WATER = 256 * 1024
 """Bytes that may lie here unread before the server is made to wait."""
@@ -174,7 +176,7 @@ class AsyncWire(asyncio.Protocol):
             # Bytes may be waiting that TLS sends by itself, such as session tickets.
             return False
         # What the kernel has and the event loop has not looked at yet.
-        return _is_readable(self._transport.get_extra_info("socket"))
+        return is_readable(self._transport.get_extra_info("socket"))
 
 
 class AsyncWires:
@@ -203,60 +205,24 @@ class AsyncWires:
         socket_options: Iterable[Any] | None = None,
     ) -> AsyncWire:
         loop = asyncio.get_running_loop()
-        local = None if local_address is None else (local_address, 0)
-
-        def make() -> AsyncWire:
-            return AsyncWire(self._library, loop)
-
+        wire = AsyncWire(self._library, loop)
+        self._opened(wire)
         try:
             async with asyncio.timeout(timeout):
-                if self._guard is None:
-                    _, wire = await loop.create_connection(
-                        make, host, port, local_addr=local, happy_eyeballs_delay=0.25
-                    )
-                else:
-                    wire = await self._connect_guarded(loop, make, host, port, local)
+                sock = await dial(loop, await look_up(loop, host, port, self._guard))
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await loop.create_connection(lambda: wire, sock=sock)
         except TimeoutError as error:
             raise self._library.ConnectTimeout("connecting took too long") from error
         except OSError as error:
             raise self._library.ConnectError(str(error)) from error
-        self._opened(wire)
         return wire
-
-    async def _connect_guarded(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        make: Callable[[], AsyncWire],
-        host: str,
-        port: int,
-        local: tuple[str, int] | None,
-    ) -> AsyncWire:
-        assert self._guard is not None
-        # The addresses that were checked are those connected to: a second look-up might answer differently.
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        self._guard.check(host, addresses)
-        problem: OSError | None = None
-        for address in addresses:
-            try:
-                return (await loop.create_connection(make, address, port, local_addr=local))[1]
-            except OSError as error:
-                problem = error
-        raise problem or OSError(f"{host} has no address")
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
     ) -> AsyncWire:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(timeout):
-                _, wire = await loop.create_unix_connection(lambda: AsyncWire(self._library, loop), path)
-        except TimeoutError as error:
-            raise self._library.ConnectTimeout("connecting took too long") from error
-        except OSError as error:
-            raise self._library.ConnectError(str(error)) from error
-        self._opened(wire)
-        return wire
+        """Never asked for: there is no option that leads here."""
+        raise NotImplementedError
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -272,7 +238,8 @@ def _fail(waiter: asyncio.Future[None], late: type[Exception]) -> None:
         waiter.set_exception(late("nothing moved for too long"))
 
 
-def _is_readable(sock: socket.socket) -> bool:
+def is_readable(sock: socket.socket) -> bool:
+    """Return whether the kernel has bytes, or the end, of this socket."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock.fileno(), select.POLLIN)

@@ -1,0 +1,185 @@
+"""A connection of the engine `aiohttp`: dialled here, spoken by aiohttp's protocol and its parser in C."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, cast
+
+import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError
+from qicore.http.engines.dial import dial, look_up
+from qicore.http.engines.routes import Key
+from qicore.http.engines.wire import is_readable
+from qicore.http.guard import NetworkGuard
+
+__all__ = ["AioLine", "Route"]
+
+MAX_FIELD: Final = 100 * 1024
+"""Bytes of a header that are accepted: what h11 takes for a whole head."""
+MAX_FIELDS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How to get to an origin.
+
+    Attributes:
+        proxy: the proxy that leads there, or None.
+        context: makes the TLS context for the origin, which is None for http.
+        proxy_context: the same for the proxy.
+    """
+
+    proxy: httpx.URL | None
+    context: Callable[[], ssl.SSLContext] | None
+    proxy_context: Callable[[], ssl.SSLContext] | None
+
+
+class AioLine:
+    """One connection, made by `open`; what the books of the pool ask, it answers.
+
+    Attributes:
+        prefix: what stands before the path in a request, when a proxy forwards it.
+        fields: header fields for that proxy.
+        sent: bytes written, roughly: more than before when anything was.
+        received: bytes read, roughly: more than before when anything was.
+    """
+
+    __slots__ = (
+        "_key",
+        "_loop",
+        "_rests_until",
+        "_route",
+        "fields",
+        "prefix",
+        "protocol",
+        "received",
+        "sent",
+    )
+
+    def __init__(self, key: Key, route: Route) -> None:
+        self._key = key
+        self._route = route
+        self._rests_until = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.protocol: ResponseHandler | None = None
+        self.prefix = b""
+        self.fields = b""
+        self.sent = 0
+        self.received = 0
+
+    async def open(
+        self, loop: asyncio.AbstractEventLoop, seconds: float | None, guard: NetworkGuard | None
+    ) -> ResponseHandler:
+        """Connect, through the proxy if there is one; raises httpx's exceptions."""
+        self._loop = loop
+        try:
+            async with asyncio.timeout(seconds):
+                self.protocol = await self._connect(loop, guard)
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout("connecting took too long") from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        return self.protocol
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, guard: NetworkGuard | None) -> ResponseHandler:
+        scheme, host, port = self._key
+        proxy = self._route.proxy
+        if proxy is not None:
+            nearest, door = proxy.host, proxy.port or (443 if proxy.scheme == "https" else 80)
+        else:
+            nearest, door = host.decode("ascii"), port
+        sock = await dial(loop, await look_up(loop, nearest, door, guard))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        protocol = ResponseHandler(loop)
+        await loop.create_connection(lambda: protocol, sock=sock)
+        try:
+            if proxy is not None:
+                if self._route.proxy_context is not None:
+                    protocol = await _start_tls(loop, protocol, self._route.proxy_context(), proxy.host)
+                fields = _credentials(proxy)
+                if scheme == b"https":
+                    await _tunnel(protocol, host, port, fields)
+                else:
+                    authority = b"[%b]" % host if b":" in host else host
+                    self.prefix = b"http://%b" % authority + (b"" if port == 80 else b":%d" % port)
+                    self.fields = fields
+            if self._route.context is not None:
+                protocol = await _start_tls(loop, protocol, self._route.context(), host.decode("ascii"))
+        except BaseException:
+            protocol.abort()
+            raise
+        return protocol
+
+    def rest(self, seconds: float) -> None:
+        """Be idle from now on, for so long at most."""
+        assert self._loop is not None
+        self._rests_until = self._loop.time() + seconds
+
+    def is_idle(self) -> bool:
+        """Return whether another request may follow."""
+        protocol = self.protocol
+        return protocol is not None and not protocol.should_close and protocol.is_connected()
+
+    def is_available(self) -> bool:
+        """Return whether it is idle and has not been closed, even if the event loop has yet to see that."""
+        if not self.is_idle():
+            return False
+        transport = cast("ResponseHandler", self.protocol).transport
+        if transport is None or transport.get_extra_info("ssl_object") is not None:
+            # Over TLS, bytes may be waiting that it sends by itself, such as session tickets.
+            return transport is not None
+        return not is_readable(transport.get_extra_info("socket"))
+
+    def has_expired(self) -> bool:
+        """Return whether it has been idle for too long."""
+        return self._loop is not None and self._loop.time() > self._rests_until
+
+    def abort(self) -> None:
+        """Close it at once; harmless when that was done already."""
+        if self.protocol is not None and self._loop is not None and not self._loop.is_closed():
+            self.protocol.abort()
+
+
+async def _start_tls(
+    loop: asyncio.AbstractEventLoop, below: ResponseHandler, context: ssl.SSLContext, host: str
+) -> ResponseHandler:
+    protocol = ResponseHandler(loop)
+    transport = below.transport
+    if transport is None:
+        raise ConnectionResetError("the connection was closed")
+    try:
+        secured = await loop.start_tls(transport, protocol, context, server_hostname=host.rstrip("."))
+    except BaseException:
+        transport.abort()
+        raise
+    if secured is None:
+        raise ConnectionResetError("the connection was closed during the TLS handshake")
+    protocol.connection_made(secured)
+    return protocol
+
+
+async def _tunnel(protocol: ResponseHandler, host: bytes, port: int, fields: bytes) -> None:
+    """Ask the proxy for a tunnel."""
+    place = b"%b:%d" % (b"[%b]" % host if b":" in host else host, port)
+    protocol.set_response_params(read_until_eof=True, max_field_size=MAX_FIELD, max_line_size=MAX_FIELD)
+    assert protocol.transport is not None
+    protocol.transport.write(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (place, place, fields))
+    try:
+        message, _ = await protocol.read()
+    except HttpProcessingError as error:
+        raise httpx.ProxyError("the proxy did not speak HTTP") from error
+    if not 200 <= message.code < 300:
+        raise httpx.ProxyError(f"{message.code} {message.reason}")
+
+
+def _credentials(proxy: httpx.URL) -> bytes:
+    if not (proxy.username or proxy.password):
+        return b""
+    pair = f"{proxy.username}:{proxy.password}".encode()
+    return b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(pair)
