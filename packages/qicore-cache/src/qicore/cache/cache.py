@@ -26,13 +26,13 @@ Factory: TypeAlias = Callable[[], Awaitable[Result[V]] | Awaitable[V] | Result[V
 class Cache(ABC, Generic[V]):
     """Keeps values by key for a time. `V` is the type of the values.
 
-    It opens with `create_memory`, `create_persistent` or `create_tiered`, and closes with `close` or at the end
-    of an `async with`. Any number of tasks may use it at once. Each operation is awaited; a cache in memory
-    answers its Result at once, and may be called without `await` too, from any thread.
+    It opens with `create_memory`, `create_persistent` or `create_tiered`, and closes with `close` or at the
+    end of an `async with`. Any number of tasks may use it at once. Each operation is awaited; a cache in
+    memory answers its Result at once, and may be called without `await` too, from any thread.
 
     Codes of every operation: INVALID_KEY (no text, empty, or longer than 4096 characters), INVALID_TTL
-    [VALIDATION]; CACHE_CLOSED, CACHE_LOAD_FAILED and CACHE_WRITE_FAILED [CACHE], whose causes say why the file
-    or Redis failed; CIRCUIT_OPEN [NETWORK].
+    [VALIDATION]; CACHE_CLOSED, CACHE_LOAD_FAILED and CACHE_WRITE_FAILED [CACHE], whose causes say why the
+    file or Redis failed; CIRCUIT_OPEN [NETWORK].
     """
 
     @staticmethod
@@ -89,7 +89,7 @@ class Cache(ABC, Generic[V]):
 
     @abstractmethod
     def get(self, key: str) -> Awaitable[Result[V]]:
-        """Return the value; KEY_NOT_FOUND [CACHE] when there is none, or no more. A cached None is a value."""
+        """Return the value; KEY_NOT_FOUND [CACHE] when there is none, or no more. A cached None is one."""
 
     @abstractmethod
     def set(self, key: str, value: V, ttl: float | None = None) -> Awaitable[Result[None]]:
@@ -107,9 +107,9 @@ class Cache(ABC, Generic[V]):
     def get_or_set(self, key: str, factory: Factory[V], ttl: float | None = None) -> Awaitable[Result[V]]:
         """Return the value, or compute it, keep it and return it.
 
-        Of all that ask at once one computes; on a file and on Redis also among processes. A factory that fails
-        keeps nothing: its Failure is the answer of all that wait for it. When it is cancelled, another that
-        waits computes. An exception is UNKNOWN.
+        Of all that ask at once one computes; on a file and on Redis also among processes. A factory that
+        fails keeps nothing: its Failure is the answer of all that wait for it. When it is cancelled, another
+        that waits computes. An exception is UNKNOWN. A factory that asks for its own key is CACHE_REENTRANT.
         """
 
     @abstractmethod

@@ -29,8 +29,8 @@ class MessagePackSerializer:
     """MessagePack, by msgspec: data only, so whatever lies in the cache, reading it executes nothing.
 
     None, bool, int, float, str, bytes, lists, dicts, datetimes, UUIDs, dataclasses, msgspec structs and enums
-    can be written. Without a `type` they are read as the plain ones of these (a tuple as a list, a dataclass as
-    a dict); with it as values of that type, and what does not fit it is KEY_NOT_FOUND.
+    can be written. Without a `type` they are read as the plain ones of these (a tuple as a list, a dataclass
+    as a dict); with it as values of that type, and what does not fit it is KEY_NOT_FOUND.
 
     >>> MessagePackSerializer(dict[str, int]).loads(MessagePackSerializer().dumps({"a": 1}, key=""), key="")
     {'a': 1}

@@ -1,0 +1,47 @@
+"""What a factory gives, as a Result, whichever of its forms it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from inspect import isawaitable
+from typing import Any, TypeVar, cast
+
+from qicore.base import Failure, QiError, Result, Success
+from qicore.cache.cache import Factory
+
+__all__ = ["run_factory", "run_factory_sync"]
+
+V = TypeVar("V")
+
+
+async def run_factory(factory: Factory[V]) -> Result[V]:
+    """Return what the factory gives, awaited if need be; an exception is a Failure, mostly UNKNOWN.
+
+    >>> import asyncio
+    >>> asyncio.run(run_factory(lambda: 1))
+    Success(1)
+    """
+    try:
+        made: Any = factory()
+        if not isinstance(made, Result) and isawaitable(made):
+            made = await made
+    except Exception as exception:  # noqa: BLE001 - a factory may raise anything
+        return Failure(QiError.from_exception(exception))
+    return cast("Result[V]", made) if isinstance(made, Result) else Success(cast("V", made))
+
+
+def run_factory_sync(factory: Callable[[], Result[V] | V]) -> Result[V]:
+    """Return what the factory gives; INVALID_FACTORY [VALIDATION] when that has to be awaited."""
+    try:
+        made: Any = factory()
+    except Exception as exception:  # noqa: BLE001 - a factory may raise anything
+        return Failure(QiError.from_exception(exception))
+    if isinstance(made, Result):
+        return cast("Result[V]", made)
+    if isawaitable(made):
+        if isinstance(made, Coroutine):
+            made.close()
+        return Failure(
+            QiError.validation("INVALID_FACTORY", "get_or_set_sync can't await what this factory gives")
+        )
+    return Success(cast("V", made))
