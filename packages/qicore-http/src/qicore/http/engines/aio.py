@@ -106,20 +106,13 @@ class AiohttpEngine(PooledEngine[AioLine]):
 
 
 def _head(line: AioLine, request: httpx.Request) -> bytes:
-    url = request.url
     fields = request.headers.raw
-    lines = [b"%b %b%b HTTP/1.1\r\n" % (request.method.encode("ascii"), line.prefix, url.raw_path)]
+    lines = [b"%b %b%b HTTP/1.1\r\n" % (request.method.encode("ascii"), line.prefix, request.url.raw_path)]
     lines += [b"%b: %b\r\n" % field for field in fields]
-    lines.append(line.fields)
-    lines.append(b"\r\n")
     head = b"".join(lines)
-    if (
-        head.count(b"\n") != len(fields) + 2 + bool(line.fields)
-        or b"\0" in head
-        or b"\r" in head.replace(b"\r\n", b"")
-    ):
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
         raise httpx.LocalProtocolError("a header has characters that no header may have")
-    return head
+    return head + line.fields + b"\r\n"
 
 
 async def _answer(line: AioLine, protocol: ResponseHandler) -> tuple[Any, StreamReader]:

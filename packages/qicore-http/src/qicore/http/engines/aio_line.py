@@ -8,14 +8,14 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import httpx
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 from qicore.http.engines.dial import dial, look_up
 from qicore.http.engines.routes import Key
-from qicore.http.engines.wire import is_readable
+from qicore.http.engines.wire import Peek
 from qicore.http.guard import NetworkGuard
 
 __all__ = ["AioLine", "Route"]
@@ -53,6 +53,7 @@ class AioLine:
     __slots__ = (
         "_key",
         "_loop",
+        "_peek",
         "_rests_until",
         "_route",
         "fields",
@@ -66,6 +67,7 @@ class AioLine:
         self._key = key
         self._route = route
         self._rests_until = 0.0
+        self._peek: Peek | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.protocol: ResponseHandler | None = None
         self.prefix = b""
@@ -111,6 +113,9 @@ class AioLine:
                     self.fields = fields
             if self._route.context is not None:
                 protocol = await _start_tls(loop, protocol, self._route.context(), host.decode("ascii"))
+            elif protocol.transport is not None and self._route.proxy_context is None:
+                # Over TLS, bytes may be waiting that it sends by itself, such as session tickets.
+                self._peek = Peek(protocol.transport.get_extra_info("socket"))
         except BaseException:
             protocol.abort()
             raise
@@ -128,13 +133,7 @@ class AioLine:
 
     def is_available(self) -> bool:
         """Return whether it is idle and has not been closed, even if the event loop has yet to see that."""
-        if not self.is_idle():
-            return False
-        transport = cast("ResponseHandler", self.protocol).transport
-        if transport is None or transport.get_extra_info("ssl_object") is not None:
-            # Over TLS, bytes may be waiting that it sends by itself, such as session tickets.
-            return transport is not None
-        return not is_readable(transport.get_extra_info("socket"))
+        return self.is_idle() and (self._peek is None or not self._peek())
 
     def has_expired(self) -> bool:
         """Return whether it has been idle for too long."""

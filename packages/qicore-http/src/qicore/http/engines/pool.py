@@ -80,12 +80,18 @@ class Slot(Generic[L]):
     @property
     def sent(self) -> int:
         """Bytes written so far."""
-        return sum(wire.sent for wire in self.wires)
+        total = 0
+        for wire in self.wires:  # mostly one: `sum` takes four times as long
+            total += wire.sent
+        return total
 
     @property
     def received(self) -> int:
         """Bytes read so far."""
-        return sum(wire.received for wire in self.wires)
+        total = 0
+        for wire in self.wires:
+            total += wire.received
+        return total
 
     def abort(self) -> None:
         """Close its sockets at once."""

@@ -20,7 +20,7 @@ from qicore.http.engines.dial import dial, look_up
 from qicore.http.engines.library import Library
 from qicore.http.guard import NetworkGuard
 
-__all__ = ["AsyncWire", "AsyncWires", "is_readable"]
+__all__ = ["AsyncWire", "AsyncWires", "Peek"]
 
 _HIGH_WATER = 256 * 1024
 """Bytes that may lie here unread before the server is made to wait."""
@@ -41,6 +41,7 @@ class AsyncWire(asyncio.Protocol):
         self._lost: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
+        self._peek: Peek | None = None
         self.sent = 0
         self.received = 0
 
@@ -175,8 +176,9 @@ class AsyncWire(asyncio.Protocol):
         if self._transport.get_extra_info("ssl_object") is not None:
             # Bytes may be waiting that TLS sends by itself, such as session tickets.
             return False
-        # What the kernel has and the event loop has not looked at yet.
-        return is_readable(self._transport.get_extra_info("socket"))
+        if self._peek is None:
+            self._peek = Peek(self._transport.get_extra_info("socket"))
+        return self._peek()
 
 
 class AsyncWires:
@@ -238,10 +240,19 @@ def _fail(waiter: asyncio.Future[None], late: type[Exception]) -> None:
         waiter.set_exception(late("nothing moved for too long"))
 
 
-def is_readable(sock: socket.socket) -> bool:
-    """Return whether the kernel has bytes, or the end, of this socket."""
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(sock.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([sock.fileno()], [], [], 0)[0])
+class Peek:
+    """Tells whether the kernel has bytes, or the end, of a socket: what the event loop has yet to look at."""
+
+    __slots__ = ("_poll", "_socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._poll: Any = None
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(sock.fileno(), select.POLLIN)
+
+    def __call__(self) -> bool:
+        if self._poll is not None:
+            return bool(self._poll.poll(0))
+        return bool(select.select([self._socket.fileno()], [], [], 0)[0])
