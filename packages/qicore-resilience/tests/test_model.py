@@ -126,7 +126,9 @@ class Breakers(RuleBasedStateMachine):
         admitted = self.breaker.admit()
         self.admit(admitted.is_success)
         self.check_rejection(admitted)
-        return Outstanding(self.model.era, self.now, admitted.unwrap()) if admitted.is_success else multiple()
+        if admitted.is_success:
+            return Outstanding(self.model.era, self.now, admitted.unwrap())
+        return cast("Any", multiple())
 
     @rule(target=outstanding)
     def begin_a_call(self) -> Any:

@@ -8,23 +8,50 @@
 ('NETWORK_ERROR', 'CIRCUIT_OPEN')
 """
 
+from qicore.resilience.budget import RetryBudget
+from qicore.resilience.bulkhead import Bulkhead, BulkheadConfig
 from qicore.resilience.circuit import CircuitBreaker
 from qicore.resilience.config import CircuitBreakerConfig
+from qicore.resilience.fallback import Fallback
+from qicore.resilience.hedge import Hedge, HedgeConfig
 from qicore.resilience.listeners import CircuitChange
 from qicore.resilience.permit import Permit
 from qicore.resilience.phases import CircuitState
+from qicore.resilience.policy import Policy, compose
 from qicore.resilience.predicates import is_ill, is_transient
+from qicore.resilience.protect import protect
+from qicore.resilience.rate_limiter import RateLimiter, RateLimiterConfig, RateLimiters
 from qicore.resilience.registry import CircuitBreakers
-from qicore.resilience.statistics import CircuitStatistics
+from qicore.resilience.retry import Retry, RetryConfig, RetryEvent
+from qicore.resilience.statistics import BulkheadStatistics, CircuitStatistics, RateLimiterStatistics
+from qicore.resilience.timeout import Timeout
 
 __all__ = [
+    "Bulkhead",
+    "BulkheadConfig",
+    "BulkheadStatistics",
     "CircuitBreaker",
     "CircuitBreakerConfig",
     "CircuitBreakers",
     "CircuitChange",
     "CircuitState",
     "CircuitStatistics",
+    "Fallback",
+    "Hedge",
+    "HedgeConfig",
     "Permit",
+    "Policy",
+    "RateLimiter",
+    "RateLimiterConfig",
+    "RateLimiterStatistics",
+    "RateLimiters",
+    "Retry",
+    "RetryBudget",
+    "RetryConfig",
+    "RetryEvent",
+    "Timeout",
+    "compose",
     "is_ill",
     "is_transient",
+    "protect",
 ]

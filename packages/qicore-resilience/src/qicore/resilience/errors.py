@@ -12,7 +12,16 @@ from typing import Final
 
 from qicore.base import ErrorCategory, QiError
 
-__all__ = ["NEVER_CALLED", "circuit_open", "invalid_config", "not_a_result", "to_error"]
+__all__ = [
+    "NEVER_CALLED",
+    "bulkhead_full",
+    "circuit_open",
+    "invalid_config",
+    "not_a_result",
+    "rate_limited",
+    "timed_out",
+    "to_error",
+]
 
 NEVER_CALLED: Final = frozenset(("CIRCUIT_OPEN", "BULKHEAD_FULL", "RATE_LIMITED"))
 """The codes of calls that a policy turned away: they tell nothing about the service behind it."""
@@ -38,6 +47,22 @@ def circuit_open(name: str, retry_after: float | None, why: str) -> QiError:
     if retry_after is not None:
         context["retry_after"] = retry_after
     return QiError("CIRCUIT_OPEN", f"circuit {name!r} {why}", ErrorCategory.NETWORK, context)
+
+
+def timed_out(seconds: float) -> QiError:
+    """TIMEOUT_ERROR: the operation took longer than it may."""
+    return QiError.timeout("TIMEOUT_ERROR", f"no answer within {seconds:g} s", timeout=seconds)
+
+
+def bulkhead_full(max_concurrent: int) -> QiError:
+    """BULKHEAD_FULL: the call was turned away, for too many run and wait."""
+    message = f"{max_concurrent} calls run already"
+    return QiError.timeout("BULKHEAD_FULL", message, max_concurrent=max_concurrent)
+
+
+def rate_limited(retry_after: float) -> QiError:
+    """RATE_LIMITED: the call was turned away, for its turn comes only in `retry_after` seconds."""
+    return QiError.timeout("RATE_LIMITED", f"its turn comes in {retry_after:.3g} s", retry_after=retry_after)
 
 
 def invalid_config(wrong: Iterable[str]) -> QiError:

@@ -1,4 +1,4 @@
-"""A circuit breaker for each of many services: hosts, models, tenants."""
+"""One policy for each of many services: hosts, models, tenants."""
 
 from __future__ import annotations
 
@@ -6,15 +6,69 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import RLock
+from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from qicore.resilience.circuit import CircuitBreaker, how_ill
 from qicore.resilience.config import CircuitBreakerConfig
 
-__all__ = ["CircuitBreakers"]
+__all__ = ["CircuitBreakers", "Registry"]
+
+P = TypeVar("P")
 
 
-class CircuitBreakers:
+class Registry(Generic[P]):
+    """One policy per key, made when it is first asked for, and no more than `max_size` of them.
+
+    When there are too many, the one with the least `worth` is forgotten, and of several the one that was not
+    asked for longest. Whoever still holds a forgotten one shares it with whoever asks for its key again.
+    """
+
+    __slots__ = ("_forgotten", "_lock", "_make", "_max_size", "_policies", "_worth")
+
+    def __init__(self, make: Callable[[str], P], *, worth: Callable[[P], float], max_size: int) -> None:
+        if max_size < 1:
+            raise ValueError("max_size must be at least 1")
+        self._make = make
+        self._worth = worth
+        self._max_size = max_size
+        self._lock = RLock()
+        self._policies: OrderedDict[str, P] = OrderedDict()
+        self._forgotten: WeakValueDictionary[str, P] = WeakValueDictionary()
+
+    def get(self, key: str) -> P:
+        """Return the policy of `key`."""
+        with self._lock:
+            policy = self._policies.get(key)
+            if policy is not None:
+                self._policies.move_to_end(key)
+                return policy
+            policy = self._forgotten.pop(key, None)
+            if policy is None:
+                policy = self._make(key)
+            if len(self._policies) >= self._max_size:
+                self._forget_one()
+            self._policies[key] = policy
+            return policy
+
+    def _forget_one(self) -> None:
+        least, chosen = None, ""
+        for key, policy in self._policies.items():
+            worth = self._worth(policy)
+            if least is None or worth < least:
+                least, chosen = worth, key
+                if worth == 0:
+                    break
+        self._forgotten[chosen] = self._policies.pop(chosen)
+
+    def __len__(self) -> int:
+        return len(self._policies)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._policies
+
+
+class CircuitBreakers(Registry[CircuitBreaker]):
     """One circuit breaker per key, made when it is first asked for, and no more than `max_size` of them.
 
     When there are too many, the one that was not asked for longest is forgotten; but one with failures in its
@@ -31,7 +85,7 @@ class CircuitBreakers:
     'api.example.org'
     """
 
-    __slots__ = ("_breakers", "_clock", "_config", "_forgotten", "_lock", "_max_size")
+    __slots__ = ()
 
     def __init__(
         self,
@@ -40,45 +94,10 @@ class CircuitBreakers:
         max_size: int = 1024,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if max_size < 1:
-            raise ValueError("max_size must be at least 1")
-        self._config = config or CircuitBreakerConfig()
-        wrong = self._config.check().error
+        config = config or CircuitBreakerConfig()
+        wrong = config.check().error
         if wrong is not None:
             raise ValueError(wrong.message)
-        self._max_size = max_size
-        self._clock = clock
-        self._lock = RLock()
-        self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
-        self._forgotten: WeakValueDictionary[str, CircuitBreaker] = WeakValueDictionary()
-
-    def get(self, key: str) -> CircuitBreaker:
-        """Return the breaker of `key`, which is its name."""
-        with self._lock:
-            breaker = self._breakers.get(key)
-            if breaker is not None:
-                self._breakers.move_to_end(key)
-                return breaker
-            breaker = self._forgotten.pop(key, None)
-            if breaker is None:
-                breaker = CircuitBreaker(self._config, name=key, clock=self._clock)
-            if len(self._breakers) >= self._max_size:
-                self._forget_one()
-            self._breakers[key] = breaker
-            return breaker
-
-    def _forget_one(self) -> None:
-        least, chosen = None, ""
-        for key, breaker in self._breakers.items():
-            illness = how_ill(breaker)
-            if least is None or illness < least:
-                least, chosen = illness, key
-                if illness == 0:
-                    break
-        self._forgotten[chosen] = self._breakers.pop(chosen)
-
-    def __len__(self) -> int:
-        return len(self._breakers)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._breakers
+        super().__init__(
+            lambda key: CircuitBreaker(config, name=key, clock=clock), worth=how_ill, max_size=max_size
+        )

@@ -1,4 +1,4 @@
-"""What a circuit breaker has seen so far."""
+"""What policies have seen so far."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qicore.resilience.phases import CircuitState
 
-__all__ = ["CircuitStatistics"]
+__all__ = ["BulkheadStatistics", "CircuitStatistics", "RateLimiterStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +41,31 @@ class CircuitStatistics:
     recent_failures: int
     retry_after: float | None
     last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BulkheadStatistics:
+    """How full a bulkhead is.
+
+    Attributes:
+        running: calls that are in.
+        waiting: calls that wait for their turn.
+        rejected: calls that were turned away, or left the line, since it was made.
+    """
+
+    running: int
+    waiting: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimiterStatistics:
+    """What a rate limiter has done since it was made.
+
+    Attributes:
+        allowed: calls that had their turn, or wait for it.
+        rejected: calls that were turned away.
+    """
+
+    allowed: int
+    rejected: int

@@ -1,0 +1,55 @@
+"""Checks on options."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+from qicore.base import Failure, Result, Success
+from qicore.resilience.errors import invalid_config
+
+__all__ = ["Checks"]
+
+T = TypeVar("T")
+
+
+class Checks:
+    """Collects what is wrong with some options.
+
+    >>> Checks().seconds("timeout", -1).whole("attempts", 0).answer(None).error.message
+    'timeout must be a number of seconds above 0; attempts must be a whole number of at least 1'
+    """
+
+    __slots__ = ("_wrong",)
+
+    def __init__(self) -> None:
+        self._wrong: list[str] = []
+
+    def seconds(self, name: str, value: object, *, least: float | None = None, none: bool = False) -> Checks:
+        """`value` must be seconds above 0, or from `least` on; or None, with `none`."""
+        if none and value is None:
+            return self
+        known = isinstance(value, int | float) and not isinstance(value, bool) and value < math.inf
+        number = float(value) if known and isinstance(value, int | float) else math.nan
+        if not (number > 0 if least is None else number >= least):
+            bound = "above 0" if least is None else f"from {least:g} on"
+            self._wrong.append(f"{name} must be a number of seconds {bound}{', or None' if none else ''}")
+        return self
+
+    def whole(self, name: str, value: object, *, least: int = 1, none: bool = False) -> Checks:
+        """`value` must be a whole number of at least `least`; or None, with `none`."""
+        if not (none and value is None) and (type(value) is not int or value < least):
+            self._wrong.append(
+                f"{name} must be a whole number of at least {least}{', or None' if none else ''}"
+            )
+        return self
+
+    def that(self, right: bool, wrong: str) -> Checks:
+        """Something else must be right."""
+        if not right:
+            self._wrong.append(wrong)
+        return self
+
+    def answer(self, options: T) -> Result[T]:
+        """Return the options, or INVALID_RESILIENCE_CONFIG naming every one that is wrong."""
+        return Failure(invalid_config(self._wrong)) if self._wrong else Success(options)

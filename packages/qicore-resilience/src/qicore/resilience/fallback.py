@@ -1,0 +1,71 @@
+"""Fallback: what to answer when an operation fails."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from qicore.base import Failure, QiError, Result
+from qicore.resilience.policy import attempt, attempt_sync
+
+__all__ = ["Fallback"]
+
+T = TypeVar("T")
+
+
+def _any(_: QiError) -> bool:
+    return True
+
+
+class Fallback:
+    """Answers what `instead` makes of the error, when the operation fails with one that `on` accepts.
+
+    `instead` gets the error and gives a Result as the operation does, or for `call` an awaitable of one.
+    When it fails too, its error is the answer, with the first one as its cause.
+
+    >>> from qicore.base import Failure, QiError, Success
+    >>> def down() -> Result[list[str]]:
+    ...     return Failure(QiError.network("NETWORK_ERROR", "connection refused"))
+    >>> Fallback(lambda error: Success([])).call_sync(down)
+    Success([])
+    """
+
+    __slots__ = ("_instead", "_on")
+
+    def __init__(
+        self,
+        instead: Callable[[QiError], Result[Any] | Awaitable[Result[Any]]],
+        *,
+        on: Callable[[QiError], bool] = _any,
+    ) -> None:
+        self._instead = instead
+        self._on = on
+
+    async def call(self, operation: Callable[[], Awaitable[Result[T]]], /) -> Result[T]:
+        """Call and await `operation`; when it fails, answer what stands in for it."""
+        result = await attempt(operation)
+        if not isinstance(result, Failure) or not self._on(result.error):
+            return result
+        error = result.error
+
+        async def instead() -> Result[T]:
+            answer = self._instead(error)
+            return await answer  # a Result is awaitable, too
+
+        return _after(error, await attempt(instead))
+
+    def call_sync(self, operation: Callable[[], Result[T]], /) -> Result[T]:
+        """Call `operation`; when it fails, answer what stands in for it."""
+        result = attempt_sync(operation)
+        if not isinstance(result, Failure) or not self._on(result.error):
+            return result
+        error = result.error
+        # What gives an awaitable can't be used here: attempt_sync says so.
+        instead: Any = self._instead
+        return _after(error, attempt_sync(lambda: instead(error)))
+
+
+def _after(error: QiError, result: Result[T]) -> Result[T]:
+    if isinstance(result, Failure) and result.error is not error:
+        return Failure(result.error.with_cause(error))
+    return result

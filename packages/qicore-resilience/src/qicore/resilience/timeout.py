@@ -1,0 +1,71 @@
+"""Timeout: an operation that takes too long is ended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from queue import Empty, SimpleQueue
+from typing import Self, TypeVar
+
+from qicore.base import Failure, Result
+from qicore.resilience.checks import Checks
+from qicore.resilience.errors import timed_out
+from qicore.resilience.policy import attempt
+from qicore.resilience.threads import start
+
+__all__ = ["Timeout"]
+
+T = TypeVar("T")
+
+
+class Timeout:
+    """Ends an operation that takes longer than `seconds`: TIMEOUT_ERROR [TIMEOUT].
+
+    `call` cancels it and waits until it has cleaned up; when it answers nonetheless, that is the answer.
+
+    Python can't stop a blocking operation. So `call_sync` runs it in a thread of its own, with the context
+    variables of the caller, and leaves it there when the time is over: it goes on to its end, unheard. Where
+    the operation has a timeout itself, as `SyncHTTPClient` has, that is the better one.
+
+    Raises ValueError for seconds that are none; `create` answers a Failure.
+
+    >>> import asyncio
+    >>> from qicore.base import Result, Success
+    >>> async def slow() -> Result[int]:
+    ...     await asyncio.sleep(60)
+    ...     return Success(1)
+    >>> asyncio.run(Timeout(0.01).call(slow)).error.code
+    'TIMEOUT_ERROR'
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        wrong = Checks().seconds("seconds", seconds).answer(None).error
+        if wrong is not None:
+            raise ValueError(wrong.message)
+        self.seconds = seconds
+
+    @classmethod
+    def create(cls, seconds: float) -> Result[Self]:
+        """Check the seconds and return a timeout; INVALID_RESILIENCE_CONFIG [VALIDATION]."""
+        return Checks().seconds("seconds", seconds).answer(seconds).map(cls)
+
+    async def call(self, operation: Callable[[], Awaitable[Result[T]]], /) -> Result[T]:
+        """Call and await `operation`, for so long; else TIMEOUT_ERROR [TIMEOUT]."""
+        import asyncio
+
+        try:
+            async with asyncio.timeout(self.seconds):
+                # A TimeoutError of the operation's own becomes a Failure in there.
+                return await attempt(operation)
+        except TimeoutError:
+            return Failure(timed_out(self.seconds))
+
+    def call_sync(self, operation: Callable[[], Result[T]], /) -> Result[T]:
+        """Call `operation` in a thread and wait for it, for so long; else TIMEOUT_ERROR [TIMEOUT]."""
+        answers: SimpleQueue[Result[T]] = SimpleQueue()
+        start(operation, answers)
+        try:
+            return answers.get(timeout=self.seconds)
+        except Empty:
+            return Failure(timed_out(self.seconds))

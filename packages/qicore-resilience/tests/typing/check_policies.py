@@ -1,0 +1,52 @@
+from typing import assert_type
+
+from qicore.base import QiError, Result, Success
+from qicore.resilience import (
+    Bulkhead,
+    CircuitBreaker,
+    Fallback,
+    Hedge,
+    Policy,
+    RateLimiter,
+    RateLimiters,
+    Retry,
+    Timeout,
+    compose,
+    protect,
+)
+
+every: list[Policy] = [
+    CircuitBreaker(),
+    Retry(),
+    Timeout(1),
+    Bulkhead(),
+    RateLimiter(),
+    Fallback(lambda error: Success(error.code)),
+    Hedge(),
+    compose(),
+]
+
+
+def read(page: str, *, size: int = 1) -> Result[int]:
+    return Success(len(page) * size)
+
+
+async def fetch(page: str) -> Result[str]:
+    return Success(page)
+
+
+async def instead(error: QiError) -> Result[str]:
+    return Success(error.code)
+
+
+assert_type(RateLimiters().get("key"), RateLimiter)
+assert_type(protect(Retry())(read)("x", size=2), Result[int])
+protect(Retry())(read)(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a page is a str
+
+
+async def use(policy: Policy) -> None:
+    assert_type(await policy.call(lambda: fetch("/")), Result[str])
+    assert_type(policy.call_sync(lambda: read("/")), Result[int])
+    assert_type(await compose(policy, Retry()).call(lambda: fetch("/")), Result[str])
+    assert_type(await protect(policy)(fetch)("/"), Result[str])
+    assert_type(await Fallback(instead).call(lambda: fetch("/")), Result[str])
