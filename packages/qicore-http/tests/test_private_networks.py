@@ -82,9 +82,9 @@ async def test_a_name_that_changes_its_meaning_meanwhile_gains_nothing(
     engine: Any, monkeypatch: pytest.MonkeyPatch, fault_server: FaultServer
 ) -> None:
     fault_server.on("/", answer(200, b"secret"))
-    looked_up: list[str] = []
+    looked_up: list[object] = []
 
-    def rebinding(host: str) -> list[Any]:
+    def rebinding(host: object) -> list[Any]:
         # The first answer is harmless; whoever asks again is sent inside.
         looked_up.append(host)
         address = "127.0.0.2" if len(looked_up) == 1 else "127.0.0.1"
@@ -93,9 +93,8 @@ async def test_a_name_that_changes_its_meaning_meanwhile_gains_nothing(
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *more: Any, **named: Any) -> list[Any]:
-        return (
-            rebinding(host) if host in ("rebind.example", b"rebind.example") else real(host, *more, **named)
-        )
+        rebound = host in ("rebind.example", b"rebind.example")
+        return rebinding(host) if rebound else real(host, *more, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     async with guarded(engine, "127.0.0.2/32") as client:

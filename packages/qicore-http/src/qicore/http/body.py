@@ -1,16 +1,15 @@
-"""What is sent as a body: bytes, a file, or an iterable, one piece at a time and only as fast as it is taken."""
+"""What is sent as a body: bytes, a file or an iterable, piece by piece and only as fast as it is taken."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias, cast
 
 import httpx
-
 from qicore.http.errors import invalid_request
 
 __all__ = ["Content", "Progress", "Upload", "make_body"]
@@ -69,7 +68,7 @@ class Upload(httpx.AsyncByteStream, httpx.SyncByteStream):
     def _count(self, piece: object, passed: int) -> int:
         if not isinstance(piece, bytes | bytearray | memoryview):
             raise invalid_request(f"a body consists of bytes, not {type(piece).__name__}")
-        passed += len(piece)
+        passed += len(cast("bytes", piece))
         if self.length is not None and passed > self.length:
             raise invalid_request(f"the body is longer than the {self.length} bytes it should have")
         if self._progress is not None:
@@ -144,8 +143,9 @@ def make_body(
         if blocking:
             raise invalid_request("a blocking client can't send an asynchronous iterable")
         return Upload(content, None, repeatable=not hasattr(content, "__anext__"), progress=progress)
-    if not isinstance(source, Iterable) or isinstance(source, dict):
-        raise invalid_request(f"a body can't be a {type(source).__name__}: use json or data for values")
+    if not hasattr(source, "__iter__") or isinstance(source, Mapping):
+        kind = type(cast("object", source)).__name__
+        raise invalid_request(f"a body can't be a {kind}: use json or data for values")
     # An iterator is over after one pass; a list is not.
     return Upload(source, None, repeatable=not hasattr(source, "__next__"), progress=progress)
 

@@ -20,10 +20,10 @@ from qicore.http.caching import CACHEABLE, Asked, Plan, Rules, Step, Verdict, ag
 from qicore.http.engines.reply import SyncReply
 from qicore.http.entries import Entry, pack, unpack
 from qicore.http.response import Answer
-from qicore.http.store import ResponseCache, Store
+from qicore.http.store import ResponseCache
 from qicore.resilience import is_transient
 
-__all__ = ["AsyncCached", "SyncCached", "answers_at_once"]
+__all__ = ["AsyncCached", "SyncCached"]
 
 Send: TypeAlias = Callable[[httpx.Request], Awaitable[Result[Answer]]]
 SyncSend: TypeAlias = Callable[[httpx.Request], Result[Answer]]
@@ -254,8 +254,3 @@ class SyncCached(_Cached):
         except Exception as error:  # noqa: BLE001 - no failure of a store is one of the request
             _failed(error, ask.operation)
             return None
-
-
-def answers_at_once(store: Store) -> bool:
-    """Tell whether a blocking client can use the store: none of its operations is a coroutine."""
-    return not any(map(inspect.iscoroutinefunction, (store.get, store.set, store.remove)))

@@ -137,14 +137,13 @@ class Rules:
         lenient = not ask and not strict
         if lenient and stale <= _max_stale(directives):
             return Plan(Step.USE, entry, age)
-        if lenient and stale <= _or(told.seconds("stale-while-revalidate"), -1.0):
-            return replace(self._ask(Step.USE_AND_REFRESH, asked, entry), age=age)
         errors = max(
             self._options.stale_if_error,
             _or(told.seconds("stale-if-error"), 0.0),
             _or(directives.seconds("stale-if-error"), 0.0),
         )
-        plan = self._ask(otherwise, asked, entry)
+        refresh = lenient and stale <= _or(told.seconds("stale-while-revalidate"), -1.0)
+        plan = self._ask(Step.USE_AND_REFRESH if refresh else otherwise, asked, entry)
         return replace(plan, age=age, stale_if_error=lenient and stale <= errors and errors > 0)
 
     def _ask(self, step: Step, asked: Asked, entry: Entry) -> Plan:

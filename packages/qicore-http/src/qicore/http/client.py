@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.config import HTTPConfig
 from qicore.http.cookies import CookieStore
 from qicore.http.decode import ReadsJSON, decode_json
 from qicore.http.engine import AsyncEngine, EngineTransport, open_engine
 from qicore.http.errors import file_error, invalid_request
+from qicore.http.events import EventOptions, EventStream, event_options_for
 from qicore.http.request import Call, Defaults, RequestOptions, prepare
 from qicore.http.response import Answer
 from qicore.http.sending import Sender
+from qicore.http.store import open_cache
 from qicore.http.stream import HTTPStream, StreamContext
 from qicore.resilience import CircuitBreakerConfig, CircuitBreakers
+
+if TYPE_CHECKING:  # it needs the extra `cache`
+    from qicore.http.cached import AsyncCached
 
 __all__ = ["HTTPClient"]
 
@@ -31,9 +35,10 @@ T = TypeVar("T")
 class _Core:
     """What clients of one pool share."""
 
-    def __init__(self, config: HTTPConfig, engine: AsyncEngine) -> None:
+    def __init__(self, config: HTTPConfig, engine: AsyncEngine, cached: AsyncCached | None) -> None:
         self.config = config
         self.engine = engine
+        self.cached = cached
         self.store = CookieStore()
         self.defaults = Defaults(config)
         self.closed = False
@@ -42,8 +47,8 @@ class _Core:
 class HTTPClient:
     """Sends HTTP requests under asyncio; each gives a Result. See `SyncHTTPClient` for the blocking one.
 
-    It opens with `create`, and closes with `close` or at the end of an `async with`. It may be used by any number
-    of tasks at once, of one event loop.
+    It opens with `create`, and closes with `close` or at the end of an `async with`. Any number of tasks of
+    one event loop may use it at once.
 
     >>> client = HTTPClient.create(HTTPConfig(base_url="https://api.example.org/v2")).unwrap()
     >>> client.config.timeout
@@ -54,7 +59,11 @@ class HTTPClient:
         self._core = core
         config = core.config
         self._sender = Sender(
-            core.engine, core.store if config.store_cookies else None, config.max_redirects, breakers
+            core.engine,
+            core.store if config.store_cookies else None,
+            config.max_redirects,
+            breakers,
+            core.cached,
         )
 
     @classmethod
@@ -67,7 +76,9 @@ class HTTPClient:
         options = checked.data
         if options is None:
             return Failure(cast("QiError", checked.error))
-        return open_engine(options).map(lambda engine: cls(_Core(options, engine)))
+        return open_cache(options.cache).flat_map(
+            lambda cached: open_engine(options).map(lambda engine: cls(_Core(options, engine, cached)))
+        )
 
     @property
     def config(self) -> HTTPConfig:
@@ -88,15 +99,16 @@ class HTTPClient:
     def raw(self) -> httpx.AsyncClient:
         """A new `httpx.AsyncClient` over the same pool, for what needs one: it raises, and judges nothing.
 
-        Closing it closes nothing; the options of this client other than those of its connections are not its own.
+        Closing it closes nothing. Of this client's options it has those that concern connections.
         """
         return httpx.AsyncClient(transport=EngineTransport(self._core.engine))
 
     def with_circuit_breaker(self, config: CircuitBreakerConfig | None = None) -> Self:
         """Return a client that shares this one's pool and cookies, with a circuit breaker for each origin.
 
-        While a circuit is open, requests to that origin answer CIRCUIT_OPEN [NETWORK] at once. Answers below 500
-        say that the service is well. Closing either client closes the pool of both. ValueError for bad options.
+        While a circuit is open, requests to that origin answer CIRCUIT_OPEN [NETWORK] at once. Answers below
+        500 say that the service is well. Closing either client closes the pool of both. ValueError for bad
+        options.
         """
         return type(self)(self._core, CircuitBreakers(config))
 
@@ -175,8 +187,8 @@ class HTTPClient:
     def stream(self, method: str, url: str | httpx.URL, **options: Unpack[RequestOptions]) -> StreamContext:
         """Send a request and read the body as it comes: `async with client.stream("GET", url) as opened:`.
 
-        `opened` is the Result of an `HTTPStream`, which is closed when the block is left. `timeout` covers the
-        head, and the body too when it is given here; `max_response_size` counts when it is given here.
+        `opened` is the Result of an `HTTPStream`, which is closed when the block is left. `timeout` covers
+        the head, and the body too when it is given here; `max_response_size` counts when it is given here.
         """
         options.setdefault("max_response_size", None)
 
@@ -192,6 +204,30 @@ class HTTPClient:
 
     def _streamed(self, call: Call, answer: Answer) -> HTTPStream:
         return HTTPStream(call, answer, self._core.config.max_response_size)
+
+    def events(
+        self,
+        url: str | httpx.URL,
+        *,
+        method: str = "GET",
+        event_options: EventOptions | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> EventStream:
+        """Receive server-sent events: `async with client.events(url) as events:`, then a Result for each.
+
+        When the stream breaks off or ends, it is asked for again, from behind the last event on, as
+        `EventOptions` says; the answer 204 ends it. A method other than GET is only repeated when they are
+        given.
+        """
+        options.setdefault("max_response_size", None)
+        own = options.pop("headers", None) or {}
+        pairs = list(own.items()) if isinstance(own, Mapping) else list(own)
+
+        def connect(headers: dict[str, str]) -> StreamContext:
+            options["headers"] = [*pairs, *headers.items()]
+            return self.stream(method, url, **options)
+
+        return EventStream(connect, event_options_for(method, event_options))
 
     async def download(
         self, url: str | httpx.URL, path: str | Path, **options: Unpack[RequestOptions]
@@ -225,6 +261,8 @@ class HTTPClient:
         """Close the connections, of all clients that share them. A second call changes nothing."""
         if not self._core.closed:
             self._core.closed = True
+            if self._core.cached is not None:
+                await self._core.cached.aclose()
             await self._core.engine.aclose()
         return Success(None)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.auth import AuthSpec
 from qicore.http.headers import wrong_header
+from qicore.http.store import ResponseCache, Store
 
-__all__ = ["HTTPConfig"]
+__all__ = ["HTTPConfig", "is_duration"]
 
 _ENGINES: Final = ("httpx", "httpx2", "aiohttp")
 _PROXY_SCHEMES: Final = ("http", "https")
@@ -56,6 +56,8 @@ class HTTPConfig:
         trust_env: whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are heeded when `proxy` is None.
         block_private_networks: refuse to connect to addresses that are not public: PRIVATE_NETWORK.
         allowed_networks: networks (CIDR) that are exempt from it.
+        cache: a store for responses (RFC 9111), such as a cache of qicore-cache, or a `ResponseCache`; needs
+            the extra `cache`. Streams pass it by.
         engine: the library below: `httpx` (httpcore), or with the extra of that name `httpx2` or `aiohttp`.
     """
 
@@ -69,7 +71,7 @@ class HTTPConfig:
     read_timeout: float | None = 30.0
     pool_timeout: float | None = None
     max_connections: int = 100
-    max_keepalive_connections: int = 20
+    max_keepalive_connections: int = 100
     keepalive_expiry: float = 5.0
     max_response_size: int | None = 32 * 1024 * 1024
     follow_redirects: bool = True
@@ -84,6 +86,7 @@ class HTTPConfig:
     trust_env: bool = True
     block_private_networks: bool = False
     allowed_networks: tuple[str, ...] = ()
+    cache: Store | ResponseCache | None = field(default=None, repr=False)
     engine: Literal["httpx", "httpx2", "aiohttp"] = "httpx"
 
     def check(self) -> Result[Self]:
@@ -101,9 +104,9 @@ class HTTPConfig:
         wrong = [
             f"{name} must be seconds above 0, or None"
             for name in ("timeout", "connect_timeout", "read_timeout", "pool_timeout")
-            if getattr(self, name) is not None and not _is_duration(getattr(self, name))
+            if getattr(self, name) is not None and not is_duration(getattr(self, name))
         ]
-        if not _is_duration(self.keepalive_expiry):
+        if not is_duration(self.keepalive_expiry):
             wrong.append("keepalive_expiry must be seconds above 0")
         wrong += [
             f"{name} must be a whole number, {least} or more"
@@ -151,10 +154,13 @@ class HTTPConfig:
             wrong.append("block_private_networks: behind a proxy it is the proxy that connects")
         if self.certificate_key is not None and self.certificate is None:
             wrong.append("certificate_key needs a certificate")
+        if isinstance(self.cache, ResponseCache):
+            wrong += self.cache.wrong()
         return wrong
 
 
-def _is_duration(value: object) -> bool:
+def is_duration(value: object) -> bool:
+    """Return whether this can be a time limit: seconds above 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 

@@ -40,8 +40,8 @@ class _Response:
 class _Policy(DefaultCookiePolicy):
     """The usual rules and two more: a bound on the number, and care after a redirect to another origin.
 
-    Such a redirect takes along only what its target set itself, or what was set for the whole domain on purpose
-    (RFC 6265, section 5.1.3). Cookies have no port by themselves (section 8.5), an origin has.
+    Such a redirect takes along only what its target set itself, or what was set for the whole domain on
+    purpose (RFC 6265, section 5.1.3). Cookies have no port by themselves (section 8.5), an origin has.
     """
 
     def __init__(self) -> None:

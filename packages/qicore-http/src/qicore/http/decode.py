@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast, overload
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.errors import parse_error
 from qicore.http.urls import show_url
@@ -42,7 +42,7 @@ def decode_json(response: httpx.Response, into: Any = None) -> Result[Any]:
     """Return the JSON of a response's body as a value of `into`; PARSE_ERROR [VALIDATION].
 
     `into` may be a pydantic model, a `pydantic.TypeAdapter`, a dataclass (its fields are the members, and any
-    other member is left out), or any callable that takes the parsed JSON. Without it the JSON itself is returned.
+    other member is left out), or any callable that takes the parsed JSON. Without it the JSON is returned.
     The error tells where the body is wrong, never what stands there.
 
     >>> from dataclasses import dataclass
@@ -69,6 +69,7 @@ def decode_json(response: httpx.Response, into: Any = None) -> Result[Any]:
 
 
 def _read(content: bytes, into: Any) -> Any:
+    made: Any = into
     for reader in ("model_validate_json", "validate_json"):
         read = getattr(into, reader, None)
         if callable(read):
@@ -81,8 +82,8 @@ def _read(content: bytes, into: Any) -> Any:
             raise TypeError
         members = cast("dict[str, Any]", value)
         names = {field.name for field in dataclasses.fields(into) if field.init}
-        return into(**{name: member for name, member in members.items() if name in names})
-    return into(value)
+        return made(**{name: member for name, member in members.items() if name in names})
+    return made(value)
 
 
 def _name(into: Any) -> str:
@@ -103,8 +104,6 @@ def _places(error: Exception) -> str:
 
 
 def _wrong(response: httpx.Response, message: str, **context: object) -> QiError:
-    try:
+    with contextlib.suppress(RuntimeError):  # a response that somebody made by hand has no request
         context["url"] = show_url(response.request.url)
-    except RuntimeError:  # a response that somebody made by hand
-        pass
     return parse_error(message, status=response.status_code, **context)

@@ -25,7 +25,7 @@ class Decoder:
 
     def __init__(self, *, raw_allowed: bool) -> None:
         self._object = zlib.decompressobj(_EITHER)
-        # "deflate" is the zlib format (RFC 9110, section 8.4.1.2), yet some servers send it without its header.
+        # "deflate" is the zlib format (RFC 9110, section 8.4.1.2), yet some servers leave out its header.
         self._raw_allowed = raw_allowed
         self._started = False
 

@@ -11,7 +11,7 @@ __all__ = ["PartialFile"]
 
 
 class PartialFile:
-    """Written beside its place and moved there by `finish`; `discard` removes it before that, and after is nothing."""
+    """Written beside its place and moved there by `finish`; `discard` removes what is not finished."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

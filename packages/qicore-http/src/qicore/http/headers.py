@@ -18,9 +18,9 @@ def is_token(text: str) -> bool:
 
 
 def wrong_header(name: object, value: object) -> str | None:
-    """Return what is wrong with a header, without its value, or None.
+    r"""Return what is wrong with a header, without its value, or None.
 
-    >>> wrong_header("X-Key", "abc\\nX-Other: 1")
+    >>> wrong_header("X-Key", "abc\nX-Other: 1")
     'the value of X-Key has a line break or NUL in it'
     """
     if not (isinstance(name, str) and isinstance(value, str)):

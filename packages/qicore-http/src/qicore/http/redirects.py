@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Final
 
 import httpx
-
 from qicore.http.errors import http_error, invalid_url
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What the user asks for becomes a request: pure functions that the asynchronous and the blocking client share."""
+"""What the user asks for becomes a request: pure functions that both clients share."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypedDict, cast
 
 import httpx
-
 from qicore.http.auth import AuthSpec, authorization, make_auth
 from qicore.http.body import Content, Progress, Upload, make_body
-from qicore.http.config import HTTPConfig
+from qicore.http.config import HTTPConfig, is_duration
 from qicore.http.cookies import CookieStore
 from qicore.http.decoding import ACCEPTED
 from qicore.http.errors import invalid_request, invalid_url
@@ -96,6 +95,7 @@ class Defaults:
         )
         self.headers = [*given, *(pair for pair in usual if pair[0].lower() not in known)]
         self.safe_headers = [pair for pair in self.headers if pair[0].lower() in SAFE_HEADERS]
+        self.names_host = b"host" in known
         self.cookies = dict(config.cookies)
         self.timeouts = {
             "connect": config.connect_timeout,
@@ -103,10 +103,15 @@ class Defaults:
             "write": config.read_timeout,
             "pool": config.pool_timeout,
         }
+        # A read that takes longer than the whole call may is late already: it needs no timer of its own.
+        self.short_timeouts = {**self.timeouts, "read": None, "write": None}
         self.urls = lru_cache(maxsize=256)(self._parse)
 
-    def _parse(self, text: str) -> tuple[httpx.URL, tuple[str, str] | None, bool]:
-        """Return the URL without its userinfo, the userinfo, and whether it is at home: see `HTTPConfig`."""
+    def _parse(self, text: str) -> tuple[httpx.URL, bytes, tuple[str, str] | None, bool]:
+        """Return the URL without its userinfo, what goes into Host, the userinfo, and whether it is at home.
+
+        At home is what `HTTPConfig` says about credentials.
+        """
         try:
             url = httpx.URL(text)
         except (httpx.InvalidURL, TypeError, ValueError) as error:
@@ -114,7 +119,7 @@ class Defaults:
         base = self.base
         if base is not None and url.is_relative_url:
             url = base.copy_with(raw_path=base.raw_path.rstrip(b"/") + b"/" + url.raw_path.lstrip(b"/"))
-            return url, None, True
+            return url, url.netloc, None, True
         if url.scheme not in ("http", "https"):
             raise invalid_url(text, "a URL starts with http:// or https://")
         if not url.host:
@@ -122,11 +127,26 @@ class Defaults:
         userinfo = _userinfo(url)
         if userinfo is not None:
             url = url.copy_with(username=None, password=None)
-        return url, userinfo, base is None or same_origin(base, url)
+        return url, url.netloc, userinfo, base is None or same_origin(base, url)
 
 
 def _userinfo(url: httpx.URL) -> tuple[str, str] | None:
     return (url.username, url.password) if url.userinfo else None
+
+
+class Outgoing(httpx.Request):
+    """A request of parts that have been checked: `httpx.Request` would look at each of them once more."""
+
+    def __init__(
+        self, method: str, url: httpx.URL, headers: RawHeaders, body: Any, timeouts: dict[str, float | None]
+    ) -> None:
+        self.method = method.upper()
+        self.url = url
+        self.headers = httpx.Headers(headers)
+        self.extensions = {"timeout": timeouts}
+        self.stream = body
+        if isinstance(body, httpx.ByteStream):
+            self._content = b"".join(body)
 
 
 @dataclass(slots=True)
@@ -162,17 +182,19 @@ def prepare(
     data: Mapping[str, Any] | None = None,
     files: Any = None,
     json: Any = None,
-    auth: AuthSpec | None | Unset = UNSET,
-    timeout: float | None | Unset = UNSET,
+    auth: AuthSpec | Unset | None = UNSET,
+    timeout: float | Unset | None = UNSET,
     follow_redirects: bool | Unset = UNSET,
-    max_response_size: int | None | Unset = UNSET,
+    max_response_size: int | Unset | None = UNSET,
     accept_status: Container[int] = (),
     on_upload: Progress | None = None,
     on_download: Progress | None = None,
 ) -> Call:
     """Return the call; QiError INVALID_URL or INVALID_REQUEST when there can't be one."""
     config = defaults.config
-    target, userinfo, home = defaults.urls(url if isinstance(url, str) else str(url))
+    if not (timeout is None or isinstance(timeout, Unset) or is_duration(timeout)):
+        raise invalid_request("timeout must be seconds above 0, or None")
+    target, netloc, userinfo, home = defaults.urls(url if isinstance(url, str) else str(url))
     if config.params or params:
         target = _with_params(target, config.params, params)
     if not is_token(method):
@@ -201,17 +223,16 @@ def prepare(
             raw = [pair for pair in raw if pair[0].lower() != b"authorization"]
             raw.append((b"Authorization", ready.encode()))
             chosen = None
-    if not any(name.lower() == b"host" for name, _ in raw):
-        raw.insert(0, (b"Host", target.netloc))
-    request = httpx.Request(
-        method, target, headers=raw, stream=body, extensions={"timeout": defaults.timeouts}
-    )
-    if isinstance(body, httpx.ByteStream):
-        request.read()
+    if not (defaults.names_host or headers) or not any(name.lower() == b"host" for name, _ in raw):
+        raw.insert(0, (b"Host", netloc))
+    total = config.timeout if isinstance(timeout, Unset) else timeout
+    longest = config.read_timeout
+    short = not stream and longest is not None and total is not None and total <= longest
+    timeouts = defaults.short_timeouts if short else defaults.timeouts
     return Call(
-        request=request,
+        request=Outgoing(method, target, raw, body, timeouts),
         auth=chosen,
-        timeout=config.timeout if isinstance(timeout, Unset) else timeout,
+        timeout=total,
         follow=config.follow_redirects if isinstance(follow_redirects, Unset) else follow_redirects,
         limit=config.max_response_size if isinstance(max_response_size, Unset) else max_response_size,
         accepted=accept_status,
@@ -226,8 +247,8 @@ def _with_params(url: httpx.URL, usual: Mapping[str, Any], params: Any) -> httpx
         if usual:
             url = url.copy_merge_params(dict(usual))
         if params:
-            given = params if isinstance(params, Mapping) else list(params)
-            return url.copy_merge_params(cast("Any", given))
+            given: Any = cast("Any", params) if isinstance(params, Mapping) else list(params)
+            return url.copy_merge_params(given)
     except (TypeError, ValueError, AttributeError) as error:
         raise invalid_request(f"these are no query parameters: {type(error).__name__}") from None
     return url
@@ -287,8 +308,8 @@ def _encode(
 
 
 def _rewinds(files: Any) -> bool:
-    parts = list(files.values() if isinstance(files, Mapping) else [part for _, part in files or ()])
-    contents = [part[1] if isinstance(part, tuple) else part for part in cast("list[Any]", parts)]
+    named: Any = cast("Any", files).items() if isinstance(files, Mapping) else files or ()
+    contents: list[Any] = [part[1] if type(part) is tuple else part for _, part in named]
     return all(isinstance(one, str | bytes) or hasattr(one, "seek") for one in contents)
 
 

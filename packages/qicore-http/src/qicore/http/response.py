@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 
 import httpx
-
 from qicore.base import Failure, Result, Success
 from qicore.http.body import Progress
 from qicore.http.decoding import make_decoder
@@ -61,9 +60,8 @@ class _Spent(httpx.AsyncByteStream, httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         raise httpx.StreamConsumed
 
-    async def __aiter__(self) -> Any:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         raise httpx.StreamConsumed
-        yield b""  # what makes it a generator
 
 
 _SPENT: Final = _Spent()

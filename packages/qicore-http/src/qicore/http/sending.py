@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.cookies import CookieStore
+from qicore.http.deadlines import Deadlines
 from qicore.http.engine import AsyncEngine
 from qicore.http.engines.reply import Reply
 from qicore.http.errors import too_large
@@ -17,6 +17,9 @@ from qicore.http.request import Call
 from qicore.http.response import Answer, collector_for, wants_body
 from qicore.http.steps import Journey, admit, deadline_error, settle, translate
 from qicore.resilience import CircuitBreakers
+
+if TYPE_CHECKING:  # it needs the extra `cache`
+    from qicore.http.cached import AsyncCached
 
 __all__ = ["Sender"]
 
@@ -30,15 +33,18 @@ class Sender:
         store: CookieStore | None,
         max_redirects: int,
         breakers: CircuitBreakers | None = None,
+        cached: AsyncCached | None = None,
     ) -> None:
         self.engine = engine
         self._store = store
         self._max_redirects = max_redirects
         self._breakers = breakers
+        self._cached = cached
+        self._deadlines = Deadlines()
 
     def with_breakers(self, breakers: CircuitBreakers | None) -> Sender:
         """Return a sender over the same engine that asks these breakers."""
-        return Sender(self.engine, self._store, self._max_redirects, breakers)
+        return Sender(self.engine, self._store, self._max_redirects, breakers, self._cached)
 
     async def send(self, call: Call) -> Result[Answer]:
         """Carry out the call and judge its answer."""
@@ -61,10 +67,9 @@ class Sender:
 
     async def _authorize(self, call: Call, request: httpx.Request, auth: httpx.Auth) -> Result[Answer]:
         """Let the auth see each request and response; what it awaits itself counts for the deadline too."""
+        scope = asyncio.timeout(None if call.deadline is None else call.deadline - time.monotonic())
         try:
-            async with asyncio.timeout(
-                None if call.deadline is None else call.deadline - time.monotonic()
-            ) as scope:
+            async with scope:
                 return await self._flow(call, request, auth)
         except TimeoutError as error:
             return (
@@ -96,6 +101,17 @@ class Sender:
             await flow.aclose()
 
     async def _hop(self, call: Call, request: httpx.Request) -> Result[Answer]:
+        """Get the answer to one request: from the cache if it may come from there."""
+        if self._cached is None or call.stream:
+            return await self._ask(call, request)
+        result = await self._cached.send(request, lambda following: self._ask(call, following))
+        answer = result.data
+        if answer is not None and call.limit is not None and len(answer.content) > call.limit:
+            # Stored under a larger limit than this call's.
+            return Failure(too_large(call.limit, answer.status_code, request.method, request.url))
+        return result
+
+    async def _ask(self, call: Call, request: httpx.Request) -> Result[Answer]:
         """Send one request and read its answer, as far as it is to be read here."""
         admitted = admit(self._breakers, request)
         if admitted is None:
@@ -112,19 +128,18 @@ class Sender:
         return result
 
     async def _attempt(self, call: Call, request: httpx.Request) -> Result[Answer]:
-        deadline = call.deadline
+        watch = None if call.deadline is None else self._deadlines.watch(call.deadline)
         try:
-            if deadline is None:
-                return Success(await self._exchange(call, request))
-            # The event loop has a clock of its own.
-            async with asyncio.timeout(deadline - time.monotonic()) as scope:
-                return Success(await self._exchange(call, request))
-        except TimeoutError as error:
-            if deadline is not None and scope.expired():  # pyright: ignore[reportPossiblyUnboundVariable]  # bound, then
+            return Success(await self._exchange(call, request))
+        except asyncio.CancelledError:
+            if watch is not None and watch.end():
                 return Failure(deadline_error(call, request))
-            return translate(call, request, error)
+            raise
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine raises is answered
             return translate(call, request, error)
+        finally:
+            if watch is not None:
+                watch.end()
 
     async def _exchange(self, call: Call, request: httpx.Request) -> Answer:
         reply = await self.engine.send(request)

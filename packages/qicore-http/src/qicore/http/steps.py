@@ -6,8 +6,7 @@ import time
 from typing import Any
 
 import httpx
-
-from qicore.base import Failure, QiError, Result
+from qicore.base import ErrorCategory, Failure, QiError, Result
 from qicore.http.body import Upload
 from qicore.http.cookies import CookieStore, origin_of
 from qicore.http.errors import timed_out, to_error, too_many_redirects
@@ -31,7 +30,7 @@ class Journey:
         self.auth = call.auth
 
     def arrive(self, answer: Answer) -> Result[Answer] | None:
-        """Return the judged answer, or None when `request` has changed and is to be sent; may raise QiError."""
+        """Return the judged answer, or None when `request` is another one to be sent; may raise QiError."""
         call = self._call
         request = answer.request
         if self._store is not None and "set-cookie" in answer.headers:
@@ -91,10 +90,10 @@ def translate(call: Call, request: httpx.Request, error: Exception) -> Failure:
     cause = stream.failure if isinstance(stream, Upload) and stream.failure is not None else error
     sent: Any = request.extensions.get("sent")
     found = to_error(cause, method=request.method, url=request.url, sent=sent)
-    if call.deadline is not None and call.timeout is not None and time.monotonic() >= call.deadline:
+    late = call.deadline is not None and time.monotonic() >= call.deadline
+    if late and found.category is ErrorCategory.TIMEOUT:
         # Whatever the engine makes of having no time left.
-        if found.category.value == "TIMEOUT":
-            return Failure(timed_out(call.timeout, request.method, request.url, sent=bool(sent)))
+        return Failure(deadline_error(call, request))
     return Failure(found)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from qicore.base import Result
+from qicore.base import Failure, QiError, Result, Success
 
-__all__ = ["ResponseCache", "Store"]
+if TYPE_CHECKING:  # it needs the extra `cache`
+    from qicore.http.cached import AsyncCached, SyncCached
+
+__all__ = ["ResponseCache", "Store", "open_cache", "open_sync_cache"]
 
 
 class Store(Protocol):
@@ -50,3 +55,55 @@ class ResponseCache:
     keep: float = 604_800.0
     patience: float = 1.0
     namespace: str = "qicore-http:"
+
+    def wrong(self) -> list[str]:
+        """Return what is wrong with the options."""
+        wrong = [
+            f"cache: {name} must be seconds, {'more than 0' if least else '0 or more'}"
+            for name, least in (("stale_if_error", False), ("keep", False), ("patience", True))
+            if not (0 <= getattr(self, name) < math.inf) or (least and getattr(self, name) == 0)
+        ]
+        if type(self.max_size) is not int or self.max_size < 0:
+            wrong.append("cache: max_size must be a whole number of bytes")
+        return wrong
+
+
+def open_cache(cache: Store | ResponseCache | None) -> Result[AsyncCached | None]:
+    """Return what sends requests through the cache; INVALID_HTTP_CONFIG when hishel is not installed."""
+    if cache is None:
+        return Success(None)
+    try:
+        from qicore.http.cached import AsyncCached
+    except ImportError as error:
+        return Failure(_not_installed(error))
+    return Success(AsyncCached(_options(cache)))
+
+
+def open_sync_cache(cache: Store | ResponseCache | None) -> Result[SyncCached | None]:
+    """Return the same, blocking; INVALID_HTTP_CONFIG also for a store whose operations are coroutines."""
+    if cache is None:
+        return Success(None)
+    options = _options(cache)
+    if any(map(inspect.iscoroutinefunction, (options.store.get, options.store.set, options.store.remove))):
+        return Failure(
+            QiError.validation(
+                "INVALID_HTTP_CONFIG", "cache: a blocking client needs a store that answers at once"
+            )
+        )
+    try:
+        from qicore.http.cached import SyncCached
+    except ImportError as error:
+        return Failure(_not_installed(error))
+    return Success(SyncCached(options))
+
+
+def _options(cache: Store | ResponseCache) -> ResponseCache:
+    return cache if isinstance(cache, ResponseCache) else ResponseCache(store=cache)
+
+
+def _not_installed(error: ImportError) -> QiError:
+    return QiError.validation(
+        "INVALID_HTTP_CONFIG",
+        f"{error.name} is not installed: pip install 'qicore-http[cache]'",
+        missing=error.name or "",
+    )

@@ -6,15 +6,13 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import cast
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.engines.reply import Reply
-from qicore.http.errors import parse_error, too_large
+from qicore.http.errors import too_large
 from qicore.http.request import Call
 from qicore.http.response import Answer, Collector
 from qicore.http.steps import deadline_error, translate
@@ -25,8 +23,8 @@ __all__ = ["HTTPStream", "StreamContext"]
 class HTTPStream:
     """The chunks of a body, decoded, as an async iterator of Results; a Failure is its last item.
 
-    Nothing is read ahead: when you take your time, the server has to wait. It belongs to an `async with`, which
-    closes it however the block is left.
+    Nothing is read ahead: when you take your time, the server has to wait. It belongs to an `async with`,
+    which closes it however the block is left.
 
     Attributes:
         response: the head: status, headers, URL. Its body is read here, not there.
@@ -70,8 +68,9 @@ class HTTPStream:
         """Read one chunk from the wire."""
         call = self._call
         deadline = call.deadline if call.timed_body else None
+        scope = asyncio.timeout(None if deadline is None else deadline - time.monotonic())
         try:
-            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()) as scope:
+            async with scope:
                 chunk = await anext(self._chunks, None)
             if chunk is None:
                 self._collector.finish()

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.config import HTTPConfig
 from qicore.http.cookies import CookieStore
 from qicore.http.decode import ReadsJSON, decode_json
 from qicore.http.engine import SyncEngine, SyncEngineTransport, open_sync_engine
 from qicore.http.errors import file_error, invalid_request
+from qicore.http.events import EventOptions, SyncEventStream, event_options_for
 from qicore.http.request import Call, Defaults, RequestOptions, prepare
 from qicore.http.response import Answer
+from qicore.http.store import open_sync_cache
 from qicore.http.sync_sending import SyncSender
 from qicore.http.sync_stream import SyncHTTPStream, SyncStreamContext
 from qicore.resilience import CircuitBreakerConfig, CircuitBreakers
+
+if TYPE_CHECKING:  # it needs the extra `cache`
+    from qicore.http.cached import SyncCached
 
 __all__ = ["SyncHTTPClient"]
 
@@ -30,9 +34,10 @@ T = TypeVar("T")
 class _Core:
     """What clients of one pool share."""
 
-    def __init__(self, config: HTTPConfig, engine: SyncEngine) -> None:
+    def __init__(self, config: HTTPConfig, engine: SyncEngine, cached: SyncCached | None) -> None:
         self.config = config
         self.engine = engine
+        self.cached = cached
         self.store = CookieStore()
         self.defaults = Defaults(config)
         self.closed = False
@@ -53,7 +58,11 @@ class SyncHTTPClient:
         self._core = core
         config = core.config
         self._sender = SyncSender(
-            core.engine, core.store if config.store_cookies else None, config.max_redirects, breakers
+            core.engine,
+            core.store if config.store_cookies else None,
+            config.max_redirects,
+            breakers,
+            core.cached,
         )
 
     @classmethod
@@ -66,7 +75,9 @@ class SyncHTTPClient:
         options = checked.data
         if options is None:
             return Failure(cast("QiError", checked.error))
-        return open_sync_engine(options).map(lambda engine: cls(_Core(options, engine)))
+        return open_sync_cache(options.cache).flat_map(
+            lambda cached: open_sync_engine(options).map(lambda engine: cls(_Core(options, engine, cached)))
+        )
 
     @property
     def config(self) -> HTTPConfig:
@@ -87,15 +98,16 @@ class SyncHTTPClient:
     def raw(self) -> httpx.Client:
         """A new `httpx.Client` over the same pool, for what needs one: it raises, and judges nothing.
 
-        Closing it closes nothing; the options of this client other than those of its connections are not its own.
+        Closing it closes nothing. Of this client's options it has those that concern connections.
         """
         return httpx.Client(transport=SyncEngineTransport(self._core.engine))
 
     def with_circuit_breaker(self, config: CircuitBreakerConfig | None = None) -> Self:
         """Return a client that shares this one's pool and cookies, with a circuit breaker for each origin.
 
-        While a circuit is open, requests to that origin answer CIRCUIT_OPEN [NETWORK] at once. Answers below 500
-        say that the service is well. Closing either client closes the pool of both. ValueError for bad options.
+        While a circuit is open, requests to that origin answer CIRCUIT_OPEN [NETWORK] at once. Answers below
+        500 say that the service is well. Closing either client closes the pool of both. ValueError for bad
+        options.
         """
         return type(self)(self._core, CircuitBreakers(config))
 
@@ -174,8 +186,8 @@ class SyncHTTPClient:
     ) -> SyncStreamContext:
         """Send a request and read the body as it comes: `with client.stream("GET", url) as opened:`.
 
-        `opened` is the Result of an `SyncHTTPStream`, which is closed when the block is left. `timeout` covers the
-        head, and the body too when it is given here; `max_response_size` counts when it is given here.
+        `opened` is the Result of a `SyncHTTPStream`, which is closed when the block is left. `timeout` covers
+        the head, and the body too when it is given here; `max_response_size` counts when it is given here.
         """
         options.setdefault("max_response_size", None)
 
@@ -191,6 +203,30 @@ class SyncHTTPClient:
 
     def _streamed(self, call: Call, answer: Answer) -> SyncHTTPStream:
         return SyncHTTPStream(call, answer, self._core.config.max_response_size)
+
+    def events(
+        self,
+        url: str | httpx.URL,
+        *,
+        method: str = "GET",
+        event_options: EventOptions | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> SyncEventStream:
+        """Receive server-sent events: `with client.events(url) as events:`, then a Result for each event.
+
+        When the stream breaks off or ends, it is asked for again, from behind the last event on, as
+        `EventOptions` says; the answer 204 ends it. A method other than GET is only repeated when they are
+        given.
+        """
+        options.setdefault("max_response_size", None)
+        own = options.pop("headers", None) or {}
+        pairs = list(own.items()) if isinstance(own, Mapping) else list(own)
+
+        def connect(headers: dict[str, str]) -> SyncStreamContext:
+            options["headers"] = [*pairs, *headers.items()]
+            return self.stream(method, url, **options)
+
+        return SyncEventStream(connect, event_options_for(method, event_options))
 
     def download(
         self, url: str | httpx.URL, path: str | Path, **options: Unpack[RequestOptions]

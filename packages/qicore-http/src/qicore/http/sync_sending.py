@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.cookies import CookieStore
 from qicore.http.engine import SyncEngine
@@ -16,6 +15,9 @@ from qicore.http.request import Call
 from qicore.http.response import Answer, collector_for, wants_body
 from qicore.http.steps import Journey, admit, deadline_error, settle, translate
 from qicore.resilience import CircuitBreakers
+
+if TYPE_CHECKING:  # it needs the extra `cache`
+    from qicore.http.cached import SyncCached
 
 __all__ = ["SyncSender"]
 
@@ -29,15 +31,17 @@ class SyncSender:
         store: CookieStore | None,
         max_redirects: int,
         breakers: CircuitBreakers | None = None,
+        cached: SyncCached | None = None,
     ) -> None:
         self.engine = engine
         self._store = store
         self._max_redirects = max_redirects
         self._breakers = breakers
+        self._cached = cached
 
     def with_breakers(self, breakers: CircuitBreakers | None) -> SyncSender:
         """Return a sender over the same engine that asks these breakers."""
-        return SyncSender(self.engine, self._store, self._max_redirects, breakers)
+        return SyncSender(self.engine, self._store, self._max_redirects, breakers, self._cached)
 
     def send(self, call: Call) -> Result[Answer]:
         """Carry out the call and judge its answer."""
@@ -87,6 +91,18 @@ class SyncSender:
             flow.close()
 
     def _hop(self, call: Call, request: httpx.Request) -> Result[Answer]:
+        """Get the answer to one request: from the cache if it may come from there."""
+        if self._cached is None or call.stream:
+            return self._ask(call, request)
+        result = self._cached.send(request, lambda following: self._ask(call, following))
+        answer = result.data
+        if answer is not None and call.limit is not None and len(answer.content) > call.limit:
+            # Stored under a larger limit than this call's.
+            return Failure(too_large(call.limit, answer.status_code, request.method, request.url))
+        return result
+
+    def _ask(self, call: Call, request: httpx.Request) -> Result[Answer]:
+        """Send one request and read its answer, as far as it is to be read here."""
         admitted = admit(self._breakers, request)
         if admitted is None:
             return self._attempt(call, request)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import cast
 
 import httpx
-
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.engines.reply import SyncReply
-from qicore.http.errors import parse_error, too_large
+from qicore.http.errors import too_large
 from qicore.http.request import Call
 from qicore.http.response import Answer, Collector
 from qicore.http.steps import translate

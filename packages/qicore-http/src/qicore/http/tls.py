@@ -65,8 +65,10 @@ def tls_context(options: TLSOptions) -> ssl.SSLContext:
 def _build(options: TLSOptions) -> ssl.SSLContext:
     if isinstance(options.verify, str):
         place = Path(options.verify)
-        authorities = {"capath": str(place)} if place.is_dir() else {"cafile": str(place)}
-        context = ssl.create_default_context(**authorities)
+        folder = place.is_dir()
+        context = ssl.create_default_context(
+            capath=str(place) if folder else None, cafile=None if folder else str(place)
+        )
     else:
         # SSL_CERT_FILE and SSL_CERT_DIR if they are set, else the authorities of certifi.
         context = httpx.create_ssl_context(verify=options.verify)
