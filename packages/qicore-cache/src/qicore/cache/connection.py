@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -200,6 +200,22 @@ class Link:
     def client(self) -> Commands:
         """The same client, as far as it is used here."""
         return cast("Commands", self.raw)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys lie on several servers."""
+        return isinstance(self.raw, RedisCluster)
+
+    def nodes(self) -> Sequence[ClusterNode | None]:
+        """Return the servers that hold keys; None stands for the only one."""
+        return self.raw.get_primaries() if isinstance(self.raw, RedisCluster) else [None]
+
+    async def scan(self, node: ClusterNode | None, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
+        """Look at about a thousand keys of a server; the next cursor is 0 at the end."""
+        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+        if node is None:
+            return cast("tuple[int, list[bytes]]", await self.client.execute_command(*words))
+        return cast("tuple[int, list[bytes]]", await cast("Any", node).execute_command(*words))
 
     async def close(self) -> None:
         """Close every connection."""

@@ -24,7 +24,7 @@ class Keyspace:
     'cart:7'
     """
 
-    __slots__ = ("_locks", "pattern", "prefix")
+    __slots__ = ("_locks", "locks", "pattern", "prefix")
 
     def __init__(self, namespace: str) -> None:
         escaped = namespace.replace("%", "%25").replace(":", "%3A").replace("{", "%7B").replace("}", "%7D")
@@ -32,6 +32,7 @@ class Keyspace:
         # No namespace escapes to one with a bare `%`: no value is ever there.
         self._locks = escaped + "%lock:"
         self.pattern = self.matching("")
+        self.locks = _SPECIAL.sub(r"\\\g<0>", self._locks) + "*"
 
     def name(self, key: str) -> str:
         """Return the name of a key's value."""

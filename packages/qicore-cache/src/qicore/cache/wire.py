@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import functools
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from qicore.base import Failure, QiError, Result, Success
@@ -68,6 +69,37 @@ class Wire:
         return await self.breaker.call(
             lambda: self._attempt(lambda: self._pipelined(commands), repeatable=False)
         )
+
+    async def ask_many(self, names: Sequence[str]) -> Result[list[Any]]:
+        """Read values in one go; None, or an exception, where there is none. In a Cluster they lie apart."""
+        if self.link.is_cluster:
+            return await self.ask_all([("GET", name) for name in names])
+        return await self.ask("MGET", *names)
+
+    async def scan(self, pattern: str) -> AsyncGenerator[Result[list[bytes]]]:
+        """Yield the names that match, about a thousand looked at in a step; some may come twice."""
+        for node in self.link.nodes():
+            cursor = 0
+            while True:
+                step = functools.partial(self.link.scan, node, cursor, pattern)
+                answer = await self.breaker.call(lambda step=step: self._attempt(step, repeatable=True))
+                if answer.error is not None:
+                    yield Failure(answer.error)
+                    return
+                cursor, names = answer.unwrap()
+                if names:
+                    yield Success(names)
+                if cursor == 0:
+                    break
+
+    def first_error(self, answers: Sequence[Any]) -> QiError | None:
+        """Return the first error among the answers of a pipeline, or None."""
+        return next((from_redis(answer) for answer in answers if isinstance(answer, Exception)), None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     def usable(self) -> QiError | None:
         """Return why nothing can be sent at all, or None."""
