@@ -14,8 +14,9 @@ from qicore.base import Failure, QiError, Result, Success
 from qicore.http.auth import AuthSpec
 from qicore.http.headers import wrong_header
 from qicore.http.store import ResponseCache, Store
+from qicore.resilience import RetryConfig
 
-__all__ = ["HTTPConfig", "is_duration"]
+__all__ = ["HTTPConfig", "is_duration", "wrong_retry"]
 
 _ENGINES: Final = ("httpx", "httpx2", "aiohttp")
 _PROXY_SCHEMES: Final = ("http", "https")
@@ -46,7 +47,9 @@ class HTTPConfig:
         follow_redirects: whether to follow them.
         max_redirects: how many in a row.
         store_cookies: whether to keep and send back what servers set.
-        retry: a `RetryConfig` of qicore-resilience, or None for one attempt. Only what is safe to repeat is.
+        retry: how requests are repeated that failed in passing, or None for one attempt. Only what is safe to
+            repeat is: see `qicore.http.repeat`. The retries of a client share a budget, its own unless this
+            has one, and the time of the call, waits included. An event stream has its own `EventOptions`.
         verify: True, False (trust anybody, for tests), or the path of a PEM file or folder of authorities.
         certificate: PEM file with the client's certificate, with its key or without.
         certificate_key: PEM file with its key.
@@ -77,6 +80,7 @@ class HTTPConfig:
     follow_redirects: bool = True
     max_redirects: int = 10
     store_cookies: bool = True
+    retry: RetryConfig | None = field(default=RetryConfig())
     verify: bool | str | Path = True
     certificate: str | Path | None = None
     certificate_key: str | Path | None = None
@@ -154,9 +158,20 @@ class HTTPConfig:
             wrong.append("block_private_networks: behind a proxy it is the proxy that connects")
         if self.certificate_key is not None and self.certificate is None:
             wrong.append("certificate_key needs a certificate")
+        retry = None if self.retry is None else wrong_retry(self.retry)
+        if retry is not None:
+            wrong.append(retry)
         if isinstance(self.cache, ResponseCache):
             wrong += self.cache.wrong()
         return wrong
+
+
+def wrong_retry(retry: object) -> str | None:
+    """Return what is wrong with it, or None."""
+    if not isinstance(retry, RetryConfig):
+        return "retry must be a RetryConfig, or None"
+    error = retry.check().error
+    return None if error is None else f"retry: {error.message}"
 
 
 def is_duration(value: object) -> bool:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json as jsonlib
 import re
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypedDict, cast
 
 import httpx
 from qicore.http.auth import AuthSpec, authorization, make_auth
 from qicore.http.body import Content, Progress, Upload, make_body
-from qicore.http.config import HTTPConfig, is_duration
+from qicore.http.config import HTTPConfig, is_duration, wrong_retry
 from qicore.http.cookies import CookieStore
 from qicore.http.decoding import ACCEPTED
 from qicore.http.errors import invalid_request, invalid_url
 from qicore.http.headers import is_token, wrong_header
 from qicore.http.redirects import SAFE_HEADERS, same_origin
+from qicore.resilience import RetryBudget, RetryConfig
 
 __all__ = ["UNSET", "Call", "Defaults", "RequestOptions", "Unset", "prepare"]
 
@@ -51,6 +52,7 @@ class RequestOptions(TypedDict, total=False):
         follow_redirects: instead of that of the config.
         max_response_size: instead of that of the config.
         accept_status: statuses from 400 on that are answers here, not errors.
+        retry: instead of that of the config; None for one attempt.
         on_upload: called with the bytes sent so far, and with those there are in all or None.
         on_download: the same for the bytes received, as they come from the wire.
     """
@@ -67,6 +69,7 @@ class RequestOptions(TypedDict, total=False):
     follow_redirects: bool
     max_response_size: int | None
     accept_status: Container[int]
+    retry: RetryConfig | None
     on_upload: Progress | None
     on_download: Progress | None
 
@@ -105,7 +108,22 @@ class Defaults:
         }
         # A read that takes longer than the whole call may is late already: it needs no timer of its own.
         self.short_timeouts = {**self.timeouts, "read": None, "write": None}
+        # Retries without a bound are what turns a short outage into a long one.
+        self.budget = RetryBudget()
+        self.retry = None if config.retry is None else self._budgeted(config.retry)
         self.urls = lru_cache(maxsize=256)(self._parse)
+
+    def _budgeted(self, retry: RetryConfig) -> RetryConfig:
+        return retry if retry.budget is not None else replace(retry, budget=self.budget)
+
+    def chosen_retry(self, retry: RetryConfig | None) -> RetryConfig | None:
+        """Return what was given for one call; QiError INVALID_REQUEST when it can't be."""
+        if retry is None:
+            return None
+        wrong = wrong_retry(retry)
+        if wrong is not None:
+            raise invalid_request(wrong)
+        return self._budgeted(retry)
 
     def _parse(self, text: str) -> tuple[httpx.URL, bytes, tuple[str, str] | None, bool]:
         """Return the URL without its userinfo, what goes into Host, the userinfo, and whether it is at home.
@@ -160,6 +178,7 @@ class Call:
     limit: int | None
     accepted: Container[int]
     on_download: Progress | None
+    retry: RetryConfig | None
     stream: bool
     timed_body: bool
     """Whether the deadline covers the body of a stream too."""
@@ -187,6 +206,7 @@ def prepare(
     follow_redirects: bool | Unset = UNSET,
     max_response_size: int | Unset | None = UNSET,
     accept_status: Container[int] = (),
+    retry: RetryConfig | Unset | None = UNSET,
     on_upload: Progress | None = None,
     on_download: Progress | None = None,
 ) -> Call:
@@ -237,6 +257,7 @@ def prepare(
         limit=config.max_response_size if isinstance(max_response_size, Unset) else max_response_size,
         accepted=accept_status,
         on_download=on_download,
+        retry=defaults.retry if isinstance(retry, Unset) else defaults.chosen_retry(retry),
         stream=stream,
         timed_body=not isinstance(timeout, Unset),
     )

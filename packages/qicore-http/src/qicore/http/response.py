@@ -32,6 +32,7 @@ class Answer(httpx.Response):
         truncated: whether the body was cut off, as nobody sees all of it.
         reply: what the engine gave, while the body is still to come.
         permit: a circuit breaker's leave, to be settled when the stream ends.
+        notes: what is to be told in the context if it is judged to be an error.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Answer(httpx.Response):
         self.truncated = False
         self.reply: Reply | SyncReply | None = reply if body is None else None
         self.permit: Permit | None = None
+        self.notes: dict[str, object] = {}
         if body is not None:
             self._content = body
             self.stream = httpx.ByteStream(body)
@@ -143,7 +145,7 @@ def judge(call: Call, answer: Answer) -> Result[Answer]:
     status = answer.status_code
     if status < 400 or status in call.accepted:
         return Success(answer)
-    details: dict[str, object] = {}
+    details: dict[str, object] = dict(answer.notes)
     wait = retry_after(answer.headers.get("retry-after"), dt.datetime.now(dt.UTC))
     if wait is not None:
         details["retry_after"] = wait

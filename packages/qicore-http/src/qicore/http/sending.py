@@ -13,10 +13,11 @@ from qicore.http.deadlines import Deadlines
 from qicore.http.engine import AsyncEngine
 from qicore.http.engines.reply import Reply
 from qicore.http.errors import too_large
+from qicore.http.repeat import Attempts
 from qicore.http.request import Call
 from qicore.http.response import Answer, collector_for, wants_body
 from qicore.http.steps import Journey, admit, deadline_error, settle, translate
-from qicore.resilience import CircuitBreakers
+from qicore.resilience import CircuitBreakers, Retry
 
 if TYPE_CHECKING:  # it needs the extra `cache`
     from qicore.http.cached import AsyncCached
@@ -103,13 +104,32 @@ class Sender:
     async def _hop(self, call: Call, request: httpx.Request) -> Result[Answer]:
         """Get the answer to one request: from the cache if it may come from there."""
         if self._cached is None or call.stream:
-            return await self._ask(call, request)
-        result = await self._cached.send(request, lambda following: self._ask(call, following))
+            return await self._repeat(call, request)
+        result = await self._cached.send(request, lambda following: self._repeat(call, following))
         answer = result.data
         if answer is not None and call.limit is not None and len(answer.content) > call.limit:
             # Stored under a larger limit than this call's.
             return Failure(too_large(call.limit, answer.status_code, request.method, request.url))
         return result
+
+    async def _repeat(self, call: Call, request: httpx.Request) -> Result[Answer]:
+        """Get the answer to one request, in several attempts if it must be and may be."""
+        if call.retry is None:
+            return await self._ask(call, request)
+        begun = time.monotonic()
+        first = await self._ask(call, request)
+        try:
+            attempts = Attempts.begin(call, request, first, begun)
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever somebody's retry_on raises is answered
+            return translate(call, request, error)
+        if attempts is None:
+            return first
+
+        async def again() -> Result[Result[Answer]]:
+            held = attempts.held()
+            return attempts.sort(await self._ask(call, request) if held is None else held)
+
+        return attempts.outcome(await Retry(attempts.config).call(again))
 
     async def _ask(self, call: Call, request: httpx.Request) -> Result[Answer]:
         """Send one request and read its answer, as far as it is to be read here."""

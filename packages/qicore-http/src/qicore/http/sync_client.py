@@ -219,6 +219,7 @@ class SyncHTTPClient:
         given.
         """
         options.setdefault("max_response_size", None)
+        options.setdefault("retry", None)  # it comes back by itself
         own = options.pop("headers", None) or {}
         pairs = list(own.items()) if isinstance(own, Mapping) else list(own)
 

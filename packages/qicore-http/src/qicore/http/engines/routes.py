@@ -12,15 +12,13 @@ from qicore.http.config import HTTPConfig
 from qicore.http.engines.library import Library
 from qicore.http.engines.proxies import Proxies
 from qicore.http.engines.setup import guard_of, tls_options
+from qicore.http.methods import IDEMPOTENT
 from qicore.http.tls import tls_context
 
-__all__ = ["IDEMPOTENT", "Key", "Routes", "is_repeatable", "key_of"]
+__all__ = ["Key", "Routes", "is_repeatable", "key_of"]
 
 Key: TypeAlias = tuple[bytes, bytes, int]
 """Scheme, host and port."""
-
-IDEMPOTENT: Final = frozenset(("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"))
-"""RFC 9110, section 9.2.2."""
 
 _PORTS: Final = {b"http": 80, b"https": 443}
 
