@@ -1,8 +1,14 @@
+import asyncio
 import inspect
+from typing import Any
 
+import pytest
 from qicore.base import Failure, QiError, Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.resilience import CircuitBreaker, CircuitBreakerConfig, Retry, RetryConfig, protect
+
+DOWN = QiError.network("NETWORK_ERROR", "connection refused")
+AGAIN = QiError.network("HTTP_ERROR", "too many requests", status=429)
 
 
 async def test_policies_stand_around_each_call() -> None:
@@ -13,7 +19,7 @@ async def test_policies_stand_around_each_call() -> None:
     def find(user: int, *, name: str = "?") -> Result[str]:
         """Find a user."""
         calls.append((user, name))
-        return Failure(QiError.network("NETWORK_ERROR", "connection refused"))
+        return Failure(DOWN)
 
     @protect(breaker)
     async def find_later(user: int) -> Result[str]:
@@ -35,3 +41,55 @@ def test_nothing_around_it_still_answers_results() -> None:
         raise KeyError("x")
 
     assert_failure(broken(), "KEY_ERROR")
+
+
+class Users:
+    """Methods are functions, too."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    @protect(Retry(RetryConfig(wait_initial=0)))
+    def find(self, name: str) -> Result[int]:
+        self.calls.append(name)
+        return Success(1) if len(self.calls) > 1 else Failure(DOWN)
+
+    @classmethod
+    @protect(Retry(RetryConfig(wait_initial=0)))
+    async def count(cls, first: int) -> Result[int]:
+        return Success(first + 1)
+
+    @staticmethod
+    @protect(Retry(RetryConfig(wait_initial=0)))
+    def zero() -> Result[int]:
+        return Success(0)
+
+
+async def test_methods() -> None:
+    users = Users()
+    assert assert_success(users.find("Ada")) == 1
+    assert users.calls == ["Ada", "Ada"]
+    assert assert_success(await Users.count(1)) == 2
+    assert assert_success(users.zero()) == 0
+
+
+async def test_many_calls_at_once_do_not_mix() -> None:
+    @protect(Retry(RetryConfig(attempts=4, wait_initial=0)), CircuitBreaker())
+    async def attempts(number: int) -> Result[int]:
+        await asyncio.sleep(0)
+        seen[number] += 1
+        return Success(number) if seen[number] > number % 4 else Failure(AGAIN)
+
+    seen = [0] * 100
+    results = await asyncio.gather(*(attempts(number) for number in range(100)))
+    assert [assert_success(result) for result in results] == list(range(100))
+    assert seen == [number % 4 + 1 for number in range(100)]
+
+
+def test_without_parentheses_it_says_so_at_once() -> None:
+    def find() -> Result[int]:
+        return Success(1)
+
+    bare: Any = protect
+    with pytest.raises(TypeError, match="is no policy: it needs the methods call and call_sync"):
+        bare(find)

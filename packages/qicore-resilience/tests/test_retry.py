@@ -1,6 +1,6 @@
 import asyncio
 import logging
-import threading
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qicore.base import Failure, QiError, Result, Success
 from qicore.base.testing import assert_failure, assert_success
-from qicore.resilience import Retry, RetryBudget, RetryConfig, RetryEvent
+from qicore.resilience import Retry, RetryConfig, RetryEvent
 
 
 class Bench:
@@ -21,7 +21,9 @@ class Bench:
         self.outcomes = list(outcomes)
         self.calls = 0
         self.takes = 0.0
-        self.retry = Retry(config, clock=lambda: self.now, sleep=self.sleep, sleep_sync=self.sleep_sync)
+        self.retry = Retry(
+            config, name="bench", clock=lambda: self.now, sleep=self.sleep, sleep_sync=self.sleep_sync
+        )
 
     async def sleep(self, seconds: float) -> None:
         self.sleep_sync(seconds)
@@ -81,10 +83,67 @@ class TestAttempts:
         bench = Bench(RetryConfig(attempts=9), DOWN, QiError.network("HTTP_ERROR", "gone", status=410))
         assert assert_failure(bench.run(blocking=blocking), "HTTP_ERROR").context["attempts"] == 2
 
-    def test_an_open_circuit_is_not_waited_for(self, blocking: bool) -> None:
-        bench = Bench(RetryConfig(), QiError.network("CIRCUIT_OPEN", "open", retry_after=1.0))
+    @pytest.mark.parametrize("retry_after", [5.1, None])
+    def test_an_open_circuit_is_not_waited_for(self, blocking: bool, retry_after: float | None) -> None:
+        config = RetryConfig(wait_max=5, retry_on=lambda error: True)
+        bench = Bench(config, QiError.network("CIRCUIT_OPEN", "open", retry_after=retry_after))
         assert_failure(bench.run(blocking=blocking), "CIRCUIT_OPEN")
+        assert (bench.calls, bench.waits) == (1, [])
+
+    def test_unless_it_lets_calls_through_soon(self, blocking: bool) -> None:
+        config = RetryConfig(wait_initial=0, wait_max=5)
+        bench = Bench(config, QiError.network("CIRCUIT_OPEN", "open", retry_after=5), 7)
+        assert assert_success(bench.run(blocking=blocking)) == 7
+        assert bench.waits == [5]
+
+    def test_and_before_the_deadline(self, blocking: bool) -> None:
+        config = RetryConfig(wait_initial=0, wait_max=5, deadline=4)
+        bench = Bench(config, QiError.network("CIRCUIT_OPEN", "open", retry_after=5), 7)
+        assert_failure(bench.run(blocking=blocking), "CIRCUIT_OPEN")
+        assert (bench.calls, bench.waits) == (1, [])
+
+    def test_it_answers_with_the_errors_that_came_before(self, blocking: bool) -> None:
+        refused = QiError.network("NETWORK_ERROR", "refused")
+        slow = QiError.timeout("TIMEOUT_ERROR", "no answer")
+        bench = Bench(RetryConfig(attempts=5), refused, slow, refused, slow, DOWN)
+        error = assert_failure(bench.run(blocking=blocking), "NETWORK_ERROR")
+        assert error.context["earlier_errors"] == (
+            "NETWORK/NETWORK_ERROR: refused",
+            "TIMEOUT/TIMEOUT_ERROR: no answer",
+        )
+
+    def test_they_are_ten_at_most(self, blocking: bool) -> None:
+        errors = [QiError.network("NETWORK_ERROR", f"request {number}") for number in range(50)]
+        error = Bench(RetryConfig(attempts=50), *errors).run(blocking=blocking).error
+        assert error is not None
+        assert error.message == "request 49"
+        assert error.context["earlier_errors"] == tuple(map(str, errors[:10]))
+
+    def test_one_error_again_and_again_is_no_other(self, blocking: bool) -> None:
+        error = Bench(RetryConfig(), DOWN).run(blocking=blocking).error
+        assert error is not None
+        assert error.context == {"attempts": 3}
+
+    def test_when_nobody_can_say_whether_it_is_worth_it_it_is_not(
+        self, blocking: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken(error: QiError) -> bool:
+            raise RuntimeError("boom")
+
+        bench = Bench(RetryConfig(retry_on=broken), DOWN)
+        assert bench.run(blocking=blocking).error is DOWN
         assert bench.calls == 1
+        assert "`retry_on` of retry 'bench' failed" in caplog.text
+
+    def test_each_error_is_judged_once(self, blocking: bool) -> None:
+        judged: list[QiError] = []
+
+        def judge(error: QiError) -> bool:
+            judged.append(error)
+            return True
+
+        Bench(RetryConfig(retry_on=judge), DOWN, later(1), DOWN).run(blocking=blocking)
+        assert judged == [DOWN, later(1), DOWN]
 
     def test_the_caller_decides_what_is_worth_it(self, blocking: bool) -> None:
         config = RetryConfig(retry_on=lambda error: error.code == "AGAIN")
@@ -141,12 +200,22 @@ class TestWaits:
         assert_success(bench.run(blocking=blocking))
         assert bench.waits == [7, 0]
 
-    def test_too_long_is_not_waited_for(self, blocking: bool) -> None:
-        bench = Bench(RetryConfig(retry_after_max=30), later(31))
-        assert assert_failure(bench.run(blocking=blocking), "HTTP_ERROR").context["retry_after"] == 31
+    @pytest.mark.parametrize("wanted", [30.1, 31, 10**400])
+    def test_too_long_is_not_waited_for(self, blocking: bool, wanted: float) -> None:
+        bench = Bench(RetryConfig(retry_after_max=30), later(wanted))
+        assert assert_failure(bench.run(blocking=blocking), "HTTP_ERROR").context["retry_after"] == wanted
         assert (bench.calls, bench.waits) == (1, [])
 
-    @pytest.mark.parametrize("wanted", ["soon", None, -5, True])
+    def test_who_was_told_the_same_time_does_not_come_back_at_the_same_moment(self, blocking: bool) -> None:
+        waits: set[float] = set()
+        for _ in range(20):
+            bench = Bench(RetryConfig(attempts=2, wait_initial=1), later(7))
+            bench.run(blocking=blocking)
+            waits.update(bench.waits)
+        assert len(waits) == 20
+        assert all(7 <= wait <= 8 for wait in waits)
+
+    @pytest.mark.parametrize("wanted", ["soon", None, -5, True, [1], float("nan"), -(10**400)])
     def test_nonsense_is_no_time(self, blocking: bool, wanted: Any) -> None:
         bench = Bench(RetryConfig(wait_initial=0), later(wanted), 1)
         assert_success(bench.run(blocking=blocking))
@@ -164,6 +233,40 @@ class TestWaits:
         assert (bench.calls, bench.waits) == (1, [])
 
 
+@given(
+    outcomes=st.lists(st.one_of(st.floats(0, 50).map(later), st.just(DOWN), st.just(7)), min_size=1),
+    attempts=st.integers(1, 8),
+    deadline=st.one_of(st.none(), st.floats(0.1, 60)),
+    takes=st.floats(0, 10),
+    initial=st.floats(0, 10),
+)
+def test_whatever_happens_the_limits_hold(
+    outcomes: list[QiError | int], attempts: int, deadline: float | None, takes: float, initial: float
+) -> None:
+    config = RetryConfig(attempts=attempts, deadline=deadline, wait_initial=initial)
+    runs: list[tuple[int, list[float], Result[int]]] = []
+    for blocking in (True, False):
+        bench = Bench(config, *outcomes)
+        bench.takes = takes
+        random.seed(1)
+        result = bench.run(blocking=blocking)
+        runs.append((bench.calls, bench.waits, result))
+
+        assert 1 <= bench.calls <= attempts
+        assert len(bench.waits) == bench.calls - 1
+        last = outcomes[min(bench.calls, len(outcomes)) - 1]
+        assert result.data == last if isinstance(last, int) else result.error is not None
+        if deadline is not None and bench.calls > 1:
+            assert bench.now - takes - 100 < deadline + 1e-9
+        for wait, outcome in zip(bench.waits, outcomes, strict=False):
+            assert isinstance(outcome, QiError)
+            asked = outcome.context.get("retry_after", 0)
+            assert isinstance(asked, int | float)
+            assert asked <= wait <= asked + config.wait_max
+            assert asked <= config.retry_after_max
+    assert runs[0] == runs[1]  # awaiting or blocking
+
+
 class TestCancelling:
     async def test_during_a_wait_it_ends_at_once(self) -> None:
         calls: list[int] = []
@@ -179,6 +282,26 @@ class TestCancelling:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert len(calls) == 1
+
+    async def test_nor_is_it_lost_in_a_later_attempt(self) -> None:
+        calls: list[int] = []
+        running = asyncio.Event()
+
+        async def hangs_later() -> Result[int]:
+            calls.append(1)
+            if len(calls) == 1:
+                return Failure(DOWN)
+            running.set()
+            await asyncio.sleep(3600)
+            return Success(1)
+
+        task = asyncio.ensure_future(Retry(RetryConfig(wait_initial=0)).call(hangs_later))
+        await running.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+        assert len(calls) == 2
 
     @pytest.mark.parametrize("first_fails", [True, False])
     @pytest.mark.parametrize("kind", [asyncio.CancelledError, KeyboardInterrupt, SystemExit])
@@ -204,8 +327,9 @@ class TestTelling:
         secret = QiError.network("NETWORK_ERROR", "password=hunter2", token="hunter2")
         with caplog.at_level(logging.INFO, "qicore.resilience"):
             Bench(RetryConfig(on_retry=events.append), secret).run(blocking=True)
-        assert [(event.attempt, event.error) for event in events] == [(1, secret), (2, secret)]
-        assert "attempt 1 failed: NETWORK/NETWORK_ERROR" in caplog.text
+        told = [(event.name, event.attempt, event.error) for event in events]
+        assert told == [("bench", 1, secret), ("bench", 2, secret)]
+        assert "retry 'bench': attempt 1 failed with NETWORK/NETWORK_ERROR, the next in" in caplog.text
         assert "hunter2" not in caplog.text
 
     def test_a_listener_that_fails_hurts_nobody(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -213,76 +337,7 @@ class TestTelling:
             raise RuntimeError("boom")
 
         assert_success(Bench(RetryConfig(on_retry=broken), DOWN, 1).run(blocking=True))
-        assert "on_retry failed" in caplog.text
-
-
-class TestBudget:
-    @both
-    def test_when_it_is_spent_the_failure_is_the_answer(self, blocking: bool) -> None:
-        budget = RetryBudget(ratio=0, minimum=0, capacity=3)
-        config = RetryConfig(attempts=9, wait_initial=0, budget=budget)
-        bench = Bench(config, DOWN)
-        error = assert_failure(bench.run(blocking=blocking), "NETWORK_ERROR")
-        assert bench.calls == 4
-        assert error.context["retry_budget"] == "exhausted"
-        bench.run(blocking=blocking)
-        assert bench.calls == 5
-
-    def test_in_an_outage_retries_stay_a_share_of_the_calls(self) -> None:
-        budget = RetryBudget(ratio=0.1, minimum=0, capacity=10)
-        retry = Retry(RetryConfig(attempts=3, wait_initial=0, budget=budget))
-        calls = [0]
-
-        def down() -> Result[int]:
-            calls[0] += 1
-            return Failure(DOWN)
-
-        for _ in range(1000):
-            retry.call_sync(down)
-        # Without a budget there would be 3000.
-        assert 1100 <= calls[0] <= 1110
-
-    @given(
-        ratio=st.floats(0, 1),
-        minimum=st.floats(0, 5),
-        capacity=st.floats(1, 20),
-        steps=st.lists(st.tuples(st.sampled_from("dwt"), st.floats(0, 3)), max_size=200),
-    )
-    def test_no_more_than_it_says(
-        self, ratio: float, minimum: float, capacity: float, steps: list[tuple[str, float]]
-    ) -> None:
-        now = [0.0]
-        budget = RetryBudget(ratio=ratio, minimum=minimum, capacity=capacity, clock=lambda: now[0])
-        calls = retries = 0
-        for step, seconds in steps:
-            if step == "t":
-                now[0] += seconds
-            elif step == "d":
-                calls += 1
-                budget.deposit()
-            else:
-                retries += budget.withdraw()
-            assert retries <= capacity + ratio * calls + minimum * now[0] + 1e-6
-            assert 0 <= budget.available <= capacity
-
-    def test_threads_take_no_more_than_there_is(self) -> None:
-        budget = RetryBudget(ratio=0, minimum=0, capacity=500)
-        taken: list[int] = []
-
-        def take() -> None:
-            taken.append(sum(budget.withdraw() for _ in range(100)))
-
-        threads = [threading.Thread(target=take) for _ in range(20)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sum(taken) == 500
-
-    @pytest.mark.parametrize("options", [{"ratio": -1}, {"minimum": float("nan")}, {"capacity": 0.5}])
-    def test_wrong_options(self, options: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match="ratio and minimum"):
-            RetryBudget(**options)
+        assert "`on_retry` of retry 'bench' failed" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -295,6 +350,7 @@ class TestBudget:
         {"deadline": 0},
         {"retry_after_max": -1},
         {"retry_on": "yes"},
+        {"budget": 0.2},
         {"on_retry": 1},
     ],
 )
@@ -303,3 +359,9 @@ def test_wrong_options_are_named(options: dict[str, Any]) -> None:
     assert next(iter(options)) in error.message
     with pytest.raises(ValueError, match=next(iter(options))):
         Retry(RetryConfig(**options))
+
+
+def test_it_says_what_it_is() -> None:
+    assert_failure(Retry.create(RetryConfig(attempts=0), name="users"), "INVALID_RESILIENCE_CONFIG")
+    retry = assert_success(Retry.create(RetryConfig(attempts=4), name="users"))
+    assert (retry.name, retry.config.attempts, repr(retry)) == ("users", 4, "<Retry 'users' attempts=4>")

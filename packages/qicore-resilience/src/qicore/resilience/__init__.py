@@ -22,7 +22,8 @@ from qicore.resilience.predicates import is_ill, is_transient
 from qicore.resilience.protect import protect
 from qicore.resilience.rate_limiter import RateLimiter, RateLimiterConfig, RateLimiters
 from qicore.resilience.registry import CircuitBreakers
-from qicore.resilience.retry import Retry, RetryConfig, RetryEvent
+from qicore.resilience.retry import Retry
+from qicore.resilience.retry_config import RetryConfig, RetryEvent
 from qicore.resilience.statistics import BulkheadStatistics, CircuitStatistics, RateLimiterStatistics
 from qicore.resilience.timeout import Timeout
 

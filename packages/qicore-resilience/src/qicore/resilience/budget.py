@@ -6,8 +6,12 @@ import math
 import time
 from collections.abc import Callable
 from threading import Lock
+from typing import Final
 
 __all__ = ["RetryBudget"]
+
+# Ten times 0.1 is a little less than 1, and is one retry all the same.
+_ONE: Final = 1 - 1e-9
 
 
 class RetryBudget:
@@ -57,9 +61,9 @@ class RetryBudget:
         """Take out one retry; False when there is none left."""
         with self._lock:
             self._refill()
-            if self._tokens < 1:
+            if self._tokens < _ONE:
                 return False
-            self._tokens -= 1
+            self._tokens = max(0.0, self._tokens - 1)
             return True
 
     @property
@@ -71,5 +75,10 @@ class RetryBudget:
 
     def _refill(self) -> None:
         now = self._clock()
-        self._tokens = min(self._capacity, self._tokens + max(0.0, now - self._updated) * self._minimum)
-        self._updated = now
+        # A clock that goes back is waited for, lest the same seconds pay twice.
+        if now > self._updated:
+            self._tokens = min(self._capacity, self._tokens + (now - self._updated) * self._minimum)
+            self._updated = now
+
+    def __repr__(self) -> str:
+        return f"<RetryBudget {self.available:.3g} of {self._capacity:g}>"

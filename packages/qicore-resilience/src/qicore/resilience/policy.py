@@ -59,6 +59,8 @@ def compose(*policies: Policy) -> Policy:
     The order says what sees what: in `compose(Retry(), breaker)` each attempt asks the breaker, and an open
     circuit ends the retries; in `compose(breaker, Retry())` the breaker counts only how the last one ended.
 
+    Raises TypeError for what is no policy, such as the class of one.
+
     >>> from qicore.base import Success
     >>> from qicore.resilience import CircuitBreaker, Retry
     >>> compose(Retry(), CircuitBreaker()).call_sync(lambda: Success(1))
@@ -66,8 +68,16 @@ def compose(*policies: Policy) -> Policy:
     """
     flat: list[Policy] = []
     for policy in policies:
+        _require(policy)
         flat += policy.policies if isinstance(policy, _Composed) else (policy,)
     return flat[0] if len(flat) == 1 else _Composed(tuple(flat))
+
+
+def _require(policy: object) -> None:
+    # A class has these attributes, too, and would fail only when it is called.
+    methods = (getattr(policy, name, None) for name in ("call", "call_sync"))
+    if isinstance(policy, type) or not all(map(callable, methods)):
+        raise TypeError(f"{policy!r} is no policy: it needs the methods call and call_sync")
 
 
 async def attempt(operation: Callable[[], Awaitable[Result[T]]]) -> Result[T]:
