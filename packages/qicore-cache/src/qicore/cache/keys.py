@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeVar
 
 from qicore.base import QiError, Result
 from qicore.cache.errors import invalid_key
 
-__all__ = ["MAX_KEY_LENGTH", "check_key", "check_keys"]
+__all__ = ["MAX_KEY_LENGTH", "check_key", "check_keys", "check_values"]
+
+V = TypeVar("V")
 
 MAX_KEY_LENGTH: Final = 4096  # characters
 
@@ -53,3 +55,16 @@ def check_keys(keys: Iterable[str]) -> Result[list[str]]:
     except Exception as exception:  # noqa: BLE001 - the caller's iterable may raise anything
         return Result.failure(QiError.from_exception(exception))
     return Result.success(list(found))
+
+
+def check_values(values: Mapping[str, V]) -> Result[dict[str, V]]:
+    """Return the values by key in a dict of our own, or INVALID_KEY for the first key that is none.
+
+    >>> check_values({"a": 1, "b": 2})
+    Success({'a': 1, 'b': 2})
+    """
+    try:
+        found = dict(values)
+    except Exception as exception:  # noqa: BLE001 - the caller's mapping may raise anything, or be none
+        return Result.failure(QiError.from_exception(exception))
+    return check_keys(found).map(lambda _: found)
