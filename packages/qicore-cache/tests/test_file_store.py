@@ -1,3 +1,4 @@
+import os
 import sqlite3
 import subprocess
 import sys
@@ -31,7 +32,11 @@ def opened(tmp_path: Path, clock: Clock) -> Iterator[Open]:
     stores: list[FileStore] = []
 
     def open_store(
-        namespace: str = "", *, max_entries: int = 100, max_weight: int | None = None, timeout: float = 5.0
+        namespace: str = "",
+        *,
+        max_entries: int | None = 100,
+        max_weight: int | None = None,
+        timeout: float = 5.0,
     ) -> FileStore:
         stores.append(
             FileStore(
@@ -51,31 +56,82 @@ def opened(tmp_path: Path, clock: Clock) -> Iterator[Open]:
 
 
 def write(store: FileStore, *entries: Entry) -> None:
-    store.begin()
     for entry in entries:
+        store.begin()
         store.set(entry)
-    store.commit()
+        store.commit()
 
 
-def entry(key: str, value: bytes = b"v", until: int | None = None, weight: int = 1) -> Entry:
-    return Entry(key, value, until, weight)
+def entry(key: str, value: bytes = b"v", until: float | None = None, *, stale: float = 0) -> Entry:
+    return Entry(key, value, until, None if until is None else until + stale)
+
+
+def value(store: FileStore, key: str) -> bytes | None:
+    row = store.get(key)
+    return None if row is None else row.value
+
+
+def keys(store: FileStore) -> list[str]:
+    return store.keys("", "", 1000)[0]
 
 
 def test_what_is_written_is_read_by_another(opened: Open) -> None:
     write(opened(), entry("a", b"\0\xff" * 1000))
-    assert opened().get("a") == b"\0\xff" * 1000
+    assert value(opened(), "a") == b"\0\xff" * 1000
+
+
+def test_what_is_rolled_back_never_was(opened: Open) -> None:
+    store = opened()
+    write(store, entry("a"))
+    store.begin()
+    store.set(entry("b"))
+    store.remove("a")
+    store.rollback()
+    store.rollback()
+    assert keys(store) == ["a"]
 
 
 def test_an_entry_is_gone_when_its_time_is_over(opened: Open, clock: Clock) -> None:
     store = opened()
-    write(store, entry("a", until=1_000_500), entry("b"))
-    assert (store.get("a"), store.has("a"), store.keys(), store.size()) == (b"v", True, ["b", "a"][::-1], 2)
+    write(store, entry("a", until=1_000.5), entry("b"))
+    assert (value(store, "a"), store.has("a"), keys(store), store.size()) == (b"v", True, ["a", "b"], 2)
     clock.now += 0.5
-    assert (store.get("a"), store.has("a"), store.keys(), store.size()) == (None, False, ["b"], 1)
+    assert (value(store, "a"), store.has("a"), keys(store), store.size()) == (None, False, ["b"], 1)
     store.begin()
     assert store.remove("a") is False
     assert store.remove("b") is True
     store.commit()
+
+
+def test_a_stale_entry_is_there_for_who_takes_it(opened: Open, clock: Clock) -> None:
+    store = opened(max_entries=2)
+    write(store, entry("a", until=1_001.0, stale=10))
+    clock.now += 1
+    assert (store.get("a"), store.has("a"), keys(store), store.size()) == (None, False, [], 0)
+    row = store.get("a", stale=True)
+    assert row is not None
+    assert (row.value, row.expires, row.until, row.intact) == (b"v", 1_001.0, 1_011.0, True)
+    clock.now += 10
+    assert store.get("a", stale=True) is None
+
+
+def test_a_large_value_is_only_read_by_who_asks_for_it(opened: Open) -> None:
+    store = opened()
+    write(store, entry("a", b"x" * 101))
+    row = store.get("a", most=100)
+    assert row is not None
+    assert row.value is None
+    row = store.get("a", most=101)
+    assert row is not None
+    assert row.value == b"x" * 101
+
+
+def test_many_are_read_as_of_one_moment(opened: Open) -> None:
+    store = opened()
+    write(store, entry("a", b"1"), entry("b", b"2"))
+    rows = store.get_many(["a", "c", "b"], 100)
+    assert {key: row.value for key, row in rows.items()} == {"a": b"1", "b": b"2"}
+    assert not store.raw.in_transaction
 
 
 def test_the_least_recently_used_goes_first(opened: Open) -> None:
@@ -84,41 +140,33 @@ def test_the_least_recently_used_goes_first(opened: Open) -> None:
     store.get("a")
     assert store.has("b")
     write(store, entry("d"))
-    assert store.keys() == ["c", "a", "d"]
+    assert keys(store) == ["a", "c", "d"]
     assert store.evicted == 1
     write(store, entry("c", b"new"), entry("e"))
-    assert store.keys() == ["d", "c", "e"]
+    assert keys(store) == ["c", "d", "e"]
 
 
-def test_what_is_over_goes_before_what_is_used_least(opened: Open, clock: Clock) -> None:
-    store = opened(max_entries=2)
-    write(store, entry("old"), entry("over", until=1_000_100))
-    clock.now += 1
-    write(store, entry("new"))
-    assert store.keys() == ["old", "new"]
-    assert (store.expired, store.evicted) == (1, 0)
+def test_a_use_counts_for_other_processes_once_it_is_written_down(opened: Open) -> None:
+    store, other = opened(max_entries=2), opened(max_entries=2)
+    write(store, entry("a"), entry("b"))
+    store.get("a")
+    store.begin()
+    store.touch()
+    store.commit()
+    write(other, entry("c"))
+    assert keys(store) == ["a", "c"]
 
 
-def test_weight_is_bounded_too(opened: Open) -> None:
-    store = opened(max_weight=10)
-    write(store, entry("a", weight=4), entry("b", weight=4), entry("c", weight=4))
-    assert store.keys() == ["b", "c"]
-    write(store, entry("b", weight=9))
-    assert store.keys() == ["b"]
-    write(store, entry("d", weight=11))
-    assert store.keys() == []
-
-
-def test_namespaces_share_the_file_and_nothing_else(opened: Open) -> None:
-    one, other = opened("one", max_entries=2), opened("other", max_entries=2)
-    write(one, entry("a", b"1"), entry("b"))
-    write(other, entry("a", b"2"))
-    assert (one.get("a"), other.get("a")) == (b"1", b"2")
-    assert (one.size(), other.size()) == (2, 1)
-    one.begin()
-    one.clear()
-    one.commit()
-    assert (one.size(), other.size()) == (0, 1)
+def test_a_use_that_is_told_late_is_no_later_use(opened: Open) -> None:
+    store, other = opened(max_entries=2), opened(max_entries=2)
+    write(store, entry("a"), entry("b"))
+    store.get("a")
+    write(other, entry("a"), entry("b"))
+    store.begin()
+    store.touch()
+    store.commit()
+    write(store, entry("c"))
+    assert keys(store) == ["b", "c"]
 
 
 def test_uses_are_told_to_other_processes_when_the_file_is_closed(opened: Open) -> None:
@@ -126,22 +174,126 @@ def test_uses_are_told_to_other_processes_when_the_file_is_closed(opened: Open) 
     write(store, entry("a"), entry("b"))
     store.get("a")
     store.close()
-    assert opened().keys() == ["b", "a"]
+    other = opened(max_entries=1)
+    write(other, entry("a"))
+    other = opened(max_entries=2)
+    write(other, entry("c"))
+    assert keys(other) == ["a", "c"]
+
+
+def test_what_is_over_goes_before_what_is_used_least(opened: Open, clock: Clock) -> None:
+    store = opened(max_entries=2)
+    write(store, entry("old"), entry("over", until=1_000.1))
+    clock.now += 1
+    write(store, entry("new"))
+    assert keys(store) == ["new", "old"]
+    assert store.evicted == 0
+
+
+def test_weight_is_bounded_too(opened: Open) -> None:
+    store = opened(max_entries=None, max_weight=10)
+    write(store, entry("a", b"1234"), entry("b", b"1234"), entry("c", b"1234"))
+    assert keys(store) == ["b", "c"]
+    write(store, entry("b", b"123456789"))
+    assert keys(store) == ["b"]
+    assert store.evicted == 2
+
+
+def test_without_a_bound_nothing_goes(opened: Open) -> None:
+    store = opened(max_entries=None)
+    store.begin()
+    store.set_many(entry(f"k{number:04}") for number in range(500))
+    store.commit()
+    assert store.size() == 500
+
+
+def test_totals_that_are_wrong_stop_nobody(opened: Open) -> None:
+    store = opened(max_entries=2)
+    write(store, entry("a"))
+    store.raw.execute("UPDATE spaces SET entries = 1000000")
+    write(store, entry("b"))
+    assert keys(store) == []
+
+
+def test_namespaces_share_the_file_and_nothing_else(opened: Open) -> None:
+    one, other = opened("one", max_entries=2), opened("other", max_entries=2)
+    write(one, entry("a", b"1"), entry("b"))
+    write(other, entry("a", b"2"))
+    assert (value(one, "a"), value(other, "a")) == (b"1", b"2")
+    assert (one.size(), other.size()) == (2, 1)
+    assert other.lock("k", b"1", 10.0)
+    one.begin()
+    assert one.clear() == 2
+    one.commit()
+    assert (one.size(), other.size()) == (0, 1)
+    assert (one.locked("k"), other.locked("k")) == (False, True)
+
+
+def test_keys_are_read_in_parts(opened: Open) -> None:
+    store = opened()
+    write(store, *(entry(f"b{number}") for number in range(5)), entry("a"), entry("c"))
+    assert store.keys("b", "", 2) == (["b0", "b1"], "b1")
+    assert store.keys("b", "b1", 3) == (["b2", "b3", "b4"], "b4")
+    assert store.keys("b", "b4", 3) == ([], None)
+    assert store.keys("b", "b1", 10) == (["b2", "b3", "b4"], None)
+
+
+def test_tidying_removes_what_is_over_in_every_namespace(opened: Open, clock: Clock) -> None:
+    one, other = opened("one"), opened("other")
+    write(one, entry("a", until=1_001.0), entry("b", until=1_001.0, stale=100), entry("c"))
+    assert one.lock("a", b"1", 1.0)
+    clock.now += 2
+    other.begin()
+    other.tidy()
+    other.commit()
+    assert one.raw.execute("SELECT key FROM entries ORDER BY key").fetchall() == [("b",), ("c",)]
+    assert one.raw.execute("SELECT count(*) FROM locks").fetchone() == (0,)
+
+
+def test_the_log_is_brought_into_the_file_when_it_is_long(tmp_path: Path, opened: Open) -> None:
+    store = opened()
+    assert not store.untidy
+    while not store.untidy:
+        write(store, entry("a", os.urandom(100_000)))
+    store.bring_in()
+    assert not store.untidy
+    log = (tmp_path / "cache.db-wal").stat().st_size
+    write(store, entry("a", b"x"))
+    assert (tmp_path / "cache.db-wal").stat().st_size == log  # it has begun anew
 
 
 def test_a_lock_has_one_holder_until_its_lease_is_over(opened: Open, clock: Clock) -> None:
     one, other = opened(), opened()
     assert one.lock("k", b"1", 10.0)
     assert not other.lock("k", b"2", 10.0)
-    assert one.lock("k", b"1", 10.0)
-    assert one.holds("k", b"1")
+    assert not other.extend("k", b"2", 10.0)
     assert not other.unlock("k", b"2")
-    clock.now += 10.1
+    assert one.extend("k", b"1", 20.0)
+    clock.now += 19.9
+    assert not other.lock("k", b"2", 10.0)
+    assert other.locked("k")
+    clock.now += 0.1
+    assert not other.locked("k")
     assert other.lock("k", b"2", 10.0)
-    assert not one.holds("k", b"1")
+    assert not one.extend("k", b"1", 10.0)
     assert not one.unlock("k", b"1")
     assert other.unlock("k", b"2")
     assert one.lock("k", b"1", 10.0)
+
+
+def test_a_value_that_is_written_or_removed_takes_the_lock_away(opened: Open) -> None:
+    store = opened()
+    for change in (
+        lambda: store.set(entry("k")),
+        lambda: store.set(entry("k")),
+        lambda: store.remove("k"),
+        lambda: store.clear(),
+    ):
+        assert store.lock("k", b"1", 10.0)
+        store.begin()
+        change()
+        store.commit()
+        assert not store.unlock("k", b"1")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +333,7 @@ def test_many_threads_may_open_a_new_file_at_once(opened: Open) -> None:
     def go() -> None:
         try:
             ready.wait()
-            opened()
+            opened(timeout=30.0)
         except BaseException as error:
             failed.append(error)
 
@@ -194,18 +346,23 @@ def test_many_threads_may_open_a_new_file_at_once(opened: Open) -> None:
 
 
 WRITER = """
-import sys
+import sqlite3, sys
 from pathlib import Path
 from qicore.cache.file_store import Entry, FileStore
 store = FileStore(Path(sys.argv[1]), "", max_entries=50, max_weight=None, timeout=30.0)
 number = int(sys.argv[2])
 while True:
-    store.begin()
+    try:
+        store.begin()
+    except sqlite3.OperationalError:
+        continue
     for step in range(5):
         number += 2
         key = f"k{number % 80}"
-        store.set(Entry(key, (key + ":").encode() * (number % 3000), None, 1))
+        store.set(Entry(key, (key + ":").encode() * (number % 3000)))
     store.commit()
+    if number % 100 < 10:
+        store.bring_in()
     print(number, flush=True)
 """
 
@@ -228,12 +385,15 @@ def test_killed_in_the_middle_of_writing_every_value_is_whole(tmp_path: Path, op
             writer.wait()
             assert writer.stdout is not None
             writer.stdout.close()
-        store = opened()
+        store = opened(timeout=30.0)
         assert store.raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        keys = store.keys()
-        assert 0 < len(keys) <= 50
-        assert store.raw.execute("SELECT entries, weight FROM totals").fetchone() == (len(keys), len(keys))
-        for key in keys:
-            value = store.get(key)
-            assert value is not None
-            assert value == (key + ":").encode() * value.count(b":")
+        found = keys(store)
+        assert 0 < len(found) <= 50
+        entries, weight = store.raw.execute("SELECT entries, weight FROM spaces").fetchone()
+        assert entries == len(found)
+        assert weight == store.raw.execute("SELECT sum(length(value)) FROM entries").fetchone()[0]
+        for key in found:
+            row = store.get(key)
+            assert row is not None
+            assert row.intact
+            assert row.value == (key + ":").encode() * (len(row.value or b"") // len(key + ":"))

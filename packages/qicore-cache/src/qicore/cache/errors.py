@@ -91,8 +91,8 @@ def from_redis(exception: Exception) -> QiError:
 
 # ---- the embedded file ----------------------------------------------------------------------------------
 
-# Why the file gave no answer, by SQLite's primary result code (https://www.sqlite.org/rescode.html): the cause
-# behind CACHE_LOAD_FAILED and CACHE_WRITE_FAILED.
+# Why the file gave no answer, by SQLite's primary result code (https://www.sqlite.org/rescode.html): the
+# cause behind CACHE_LOAD_FAILED and CACHE_WRITE_FAILED.
 _FILE: Final[Mapping[int, tuple[str, ErrorCategory, str]]] = {
     sqlite3.SQLITE_BUSY: ("FILE_BUSY", ErrorCategory.TIMEOUT, "another process keeps the file locked"),
     sqlite3.SQLITE_LOCKED: ("FILE_BUSY", ErrorCategory.TIMEOUT, "another process keeps the file locked"),
@@ -111,9 +111,11 @@ class ForeignFileError(Exception):
 
 
 def from_file(exception: Exception) -> QiError:
-    """Return the error for what SQLite raised."""
+    """Return the error for what SQLite raised, or the system when the file was opened."""
     if isinstance(exception, ForeignFileError):
         return QiError.filesystem("FILE_FOREIGN", str(exception))
+    if isinstance(exception, OSError | ValueError):  # its directory can't be made; its path is none
+        return QiError.from_exception(exception, code="FILE_UNREADABLE")
     known = _FILE.get(getattr(exception, "sqlite_errorcode", 0) & 0xFF)
     if known is None:
         return QiError.from_exception(exception, code="CACHE_UNFORESEEN")

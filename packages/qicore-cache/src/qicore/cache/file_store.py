@@ -1,89 +1,96 @@
 """The embedded file: entries of one namespace in a SQLite database that processes may share.
 
-Everything here is synchronous and belongs to one thread, the worker's (`file_worker.py`). A value is bytes to it.
+Everything here is synchronous, and for one thread at a time (`file_worker.py` sees to that). A value is bytes
+to it.
 """
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+from zlib import crc32
 
-from qicore.cache.errors import ForeignFileError
+from qicore.cache.file_schema import open_database
 
-__all__ = ["Entry", "FileStore"]
+__all__ = ["ANY_SIZE", "Entry", "FileStore", "Row"]
 
-# "qica": says in the file's header whose file it is (https://www.sqlite.org/pragma.html#pragma_application_id).
-_APPLICATION: Final = 0x71696361
-_VERSION: Final = 1
+ANY_SIZE: Final = 2**62
 
-_SCHEMA: Final = """
-CREATE TABLE entries (
-    id INTEGER PRIMARY KEY,
-    namespace TEXT NOT NULL,
-    key TEXT NOT NULL,
-    value BLOB NOT NULL,
-    until INTEGER,
-    weight INTEGER NOT NULL,
-    used INTEGER NOT NULL,
-    UNIQUE (namespace, key)
-);
-CREATE INDEX entries_by_use ON entries (namespace, used);
-CREATE INDEX entries_by_end ON entries (until) WHERE until IS NOT NULL;
-CREATE TABLE totals (
-    namespace TEXT PRIMARY KEY,
-    entries INTEGER NOT NULL,
-    weight INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE locks (
-    namespace TEXT NOT NULL,
-    key TEXT NOT NULL,
-    token BLOB NOT NULL,
-    until INTEGER NOT NULL,
-    PRIMARY KEY (namespace, key)
-) WITHOUT ROWID;
-CREATE TRIGGER entry_added AFTER INSERT ON entries BEGIN
-    INSERT INTO totals VALUES (new.namespace, 1, new.weight)
-    ON CONFLICT DO UPDATE SET entries = entries + 1, weight = weight + new.weight;
-END;
-CREATE TRIGGER entry_removed AFTER DELETE ON entries BEGIN
-    UPDATE totals SET entries = entries - 1, weight = weight - old.weight WHERE namespace = old.namespace;
-END;
-CREATE TRIGGER entry_weighed AFTER UPDATE OF weight ON entries BEGIN
-    UPDATE totals SET weight = weight - old.weight + new.weight WHERE namespace = new.namespace;
-END;
-"""
-
+_GET: Final = (
+    "SELECT CASE WHEN weight <= ? THEN value END, checksum, expires, until, used FROM entries"
+    " WHERE space = ? AND key = ?"
+)
 _SET: Final = """
-INSERT INTO entries (namespace, key, value, until, weight, used) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (namespace, key) DO UPDATE
-SET value = excluded.value, until = excluded.until, weight = excluded.weight, used = excluded.used
+INSERT INTO entries (space, key, used, expires, until, checksum, weight, value)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (space, key) DO UPDATE SET used = excluded.used, expires = excluded.expires,
+until = excluded.until, checksum = excluded.checksum, weight = excluded.weight, value = excluded.value
 """
+_REMOVE_OVER: Final = (
+    "DELETE FROM entries WHERE id IN"
+    " (SELECT id FROM entries WHERE space = ? AND expires <= ? AND until <= ? LIMIT ?)"
+)
+_REMOVE_UNUSED: Final = (
+    "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE space = ? ORDER BY used, id LIMIT ?)"
+)
 
-# Reads are remembered here until a write takes them along: to write at each read would cost three times the read.
-_MOST_TOUCHED: Final = 1000
+# Uses are remembered until a write takes them along: to write at each read would cost several times the read.
+_MOST_TOUCHED: Final = 256
+# SQLite itself brings the log into the file at a thousand pages; what a commit adds to it is estimated.
+_LONG_LOG: Final = 1000
+_TOO_LONG_LOG: Final = 8000
+_PAGE: Final = 4096
+_PAGES_OF_COMMIT: Final = 4
+_PAGES_OF_ENTRY: Final = 2
+_OVER_AT_ONCE: Final = 500
+
+
+class Row(NamedTuple):
+    """What lies at a key; `value` is None when it is larger than was asked for."""
+
+    value: bytes | None
+    checksum: int
+    expires: float | None
+    until: float | None
+    used: int
+
+    @property
+    def intact(self) -> bool:
+        """Whether the value is what was written."""
+        return self.value is not None and crc32(self.value) == self.checksum
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is written: `until` is when it may be forgotten, in epoch milliseconds, or None for never."""
+    """What is written; the times are in epoch seconds, None for never.
+
+    Attributes:
+        key: where.
+        value: what; it weighs its length.
+        expires: when it is over.
+        until: when it is over even for who takes stale values.
+    """
 
     key: str
     value: bytes
-    until: int | None
-    weight: int
+    expires: float | None = None
+    until: float | None = None
 
 
 class FileStore:
     """The entries of one namespace.
 
+    What writes goes between `begin` and `commit`. An error of SQLite is raised as it is.
+
     Attributes:
-        evicted: entries that were pushed out for want of room.
-        expired: entries that were removed since their time was over.
+        evicted: how many entries were pushed out for want of room.
+        untidy: whether it is time to write down uses, and to bring the log into the file.
     """
 
     def __init__(
@@ -91,154 +98,179 @@ class FileStore:
         path: Path,
         namespace: str,
         *,
-        max_entries: int,
+        max_entries: int | None,
         max_weight: int | None,
         timeout: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.evicted = self.expired = 0
+        self.evicted = 0
+        self.untidy = False
         self._clock = clock
-        self._namespace = namespace
-        self._max_entries = max_entries
-        self._max_weight = max_weight
+        self._max_entries = math.inf if max_entries is None else max_entries
+        self._max_weight = math.inf if max_weight is None else max_weight
+        self._bounded = max_entries is not None or max_weight is not None
         self._touched: dict[str, int] = {}
         self._last_used = 0
-        # The worker's thread opens, uses and closes it; autocommit, for `begin` and `commit` say what belongs together.
-        self._db = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
-        try:
-            self._prepare(timeout)
-        except BaseException:
-            self._db.close()
-            raise
+        self._added = False
+        self._evicting = 0
+        self._log = 0  # pages, about
+        self._database, self._space = open_database(path, namespace, timeout)
+        self._cursor = self._database.cursor()  # one for all: to make one costs a third of a short statement
+        self._execute = self._cursor.execute
 
     @property
     def raw(self) -> sqlite3.Connection:
         """The connection underneath."""
-        return self._db
-
-    def _prepare(self, timeout: float) -> None:
-        # In this order: another process may be making the file right now, its owner and tables in one transaction.
-        used = self._number("SELECT count(*) FROM sqlite_master") > 0
-        if used and self._number("PRAGMA application_id") != _APPLICATION:
-            raise ForeignFileError("a database that is no cache")
-        self._log_ahead(timeout)
-        # With a write-ahead log a process that dies loses nothing; a machine that does, the last writes, never the
-        # file (https://www.sqlite.org/pragma.html#pragma_synchronous).
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self.begin()
-        version = self._number("PRAGMA user_version")
-        if version == 0:  # looked at again, now that nobody else can write
-            for statement in _statements(_SCHEMA):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
-            self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        self.commit()
-        if version > _VERSION:
-            raise ForeignFileError(f"written by a later version of the cache ({version})")
-
-    def _log_ahead(self, timeout: float) -> None:
-        # While others switch too SQLite fails at once, and waits for nobody.
-        deadline = time.monotonic() + timeout
-        while self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.005)
-
-    def _number(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        return int(self._db.execute(sql, parameters).fetchone()[0])
+        return self._database
 
     # ---- transactions, of as many writes as wait
 
     def begin(self) -> None:
-        """Begin to write."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Begin to write; SQLITE_BUSY at once while somebody else does."""
+        self._execute("BEGIN IMMEDIATE")
+        self._added = False
+        self._evicting = 0
 
     def commit(self) -> None:
-        """Keep what was written."""
-        self._db.execute("COMMIT")
+        """Push out what there is no room for, and keep what was written."""
+        if self._added and self._bounded:
+            self._make_room()
+        self._execute("COMMIT")
+        self.evicted += self._evicting
+        self._log += _PAGES_OF_COMMIT
+        if self._log >= _LONG_LOG:
+            self.untidy = True
 
     def rollback(self) -> None:
         """Forget what was written, if SQLite has not done so already."""
-        if self._db.in_transaction:
+        if self._database.in_transaction:
             with suppress(sqlite3.Error):  # the error that led here is the one to tell
-                self._db.execute("ROLLBACK")
+                self._execute("ROLLBACK")
 
     # ---- reads
 
-    def get(self, key: str) -> bytes | None:
-        """Return the value, unless its time is over."""
-        row = self._db.execute(
-            "SELECT value, until FROM entries WHERE namespace = ? AND key = ?", (self._namespace, key)
-        ).fetchone()
-        if row is None or self._over(row[1]):
+    def get(self, key: str, *, stale: bool = False, most: int = ANY_SIZE) -> Row | None:
+        """Return what lies at a key, unless it is over; with its value if that is no larger than `most`."""
+        found = self._execute(_GET, (most, self._space, key)).fetchone()
+        if found is None:
             return None
-        self._touched[key] = self._use()
-        return bytes(row[0])
+        over = found[3] if stale else found[2]
+        if over is not None and over <= self._clock():
+            return None
+        if self._bounded:
+            self._touched[key] = self._use()
+            if len(self._touched) >= _MOST_TOUCHED:
+                self.untidy = True
+        return Row(*found)
+
+    def get_many(self, keys: Iterable[str], most: int) -> dict[str, Row]:
+        """Return what lies at these keys, all as of one moment, as `get` does."""
+        self._execute("BEGIN")
+        try:
+            rows = {key: row for key in keys if (row := self.get(key, most=most)) is not None}
+            self._execute("COMMIT")
+        except BaseException:
+            self.rollback()
+            raise
+        return rows
 
     def has(self, key: str) -> bool:
         """Whether there is a value; does not count as a use."""
-        row = self._db.execute(
-            "SELECT until FROM entries WHERE namespace = ? AND key = ?", (self._namespace, key)
+        found = self._execute(
+            "SELECT expires FROM entries WHERE space = ? AND key = ?", (self._space, key)
         ).fetchone()
-        return row is not None and not self._over(row[0])
+        return found is not None and (found[0] is None or found[0] > self._clock())
 
-    def keys(self) -> list[str]:
-        """Return all keys, those used last at the end."""
-        rows = self._db.execute(
-            "SELECT key FROM entries WHERE namespace = ? AND (until IS NULL OR until > ?) ORDER BY used, id",
-            (self._namespace, self._now()),
+    def keys(self, beginning: str, after: str, most: int) -> tuple[list[str], str | None]:
+        """Return the keys with this beginning behind `after`, in order, of the next `most` there are.
+
+        With them goes the last key that was looked at, to go on from; None at the end.
+        """
+        rows = self._execute(
+            "SELECT key, expires IS NULL OR expires > ? FROM entries"
+            " WHERE space = ? AND key >= ? AND key > ? ORDER BY key LIMIT ?",
+            (self._clock(), self._space, beginning, after, most),
+        ).fetchall()
+        more = len(rows) == most and rows[-1][0].startswith(beginning)
+        return [key for key, lives in rows if lives and key.startswith(beginning)], (
+            rows[-1][0] if more else None
         )
-        return [key for (key,) in rows]
 
     def size(self) -> int:
-        """Return the number of entries whose time is not over."""
-        return self._number(
-            "SELECT count(*) FROM entries WHERE namespace = ? AND (until IS NULL OR until > ?)",
-            (self._namespace, self._now()),
-        )
+        """Return how many values there are whose time is not over."""
+        found = self._execute(
+            "SELECT (SELECT entries FROM spaces WHERE id = ?1)"
+            " - (SELECT count(*) FROM entries WHERE space = ?1 AND expires <= ?2)",
+            (self._space, self._clock()),
+        ).fetchone()
+        return int(found[0])
 
     # ---- writes, within `begin` and `commit`
 
     def set(self, entry: Entry) -> None:
-        """Write an entry, and push out what there is no room for."""
-        self._write(entry)
-        self._make_room()
+        """Write an entry; whoever computes a value for its key at this moment will not overwrite it."""
+        key, value = entry.key, entry.value
+        self._touched.pop(key, None)
+        self._execute(
+            _SET,
+            (self._space, key, self._use(), entry.expires, entry.until, crc32(value), len(value), value),
+        )
+        self._added = True
+        self._log += _PAGES_OF_ENTRY + len(value) // _PAGE
 
-    def set_all(self, entries: Iterable[Entry]) -> None:
+    def set_many(self, entries: Iterable[Entry]) -> None:
         """Write entries in their order."""
         for entry in entries:
-            self._write(entry)
-        self._make_room()
+            self.set(entry)
 
     def remove(self, key: str) -> bool:
-        """Remove an entry; whether it was there, and its time not over."""
+        """Remove an entry, and the lock of its key; whether it was there, and its time not over."""
         self._touched.pop(key, None)
-        row = self._db.execute(
-            "DELETE FROM entries WHERE namespace = ? AND key = ? RETURNING until", (self._namespace, key)
-        ).fetchone()
-        return row is not None and not self._over(row[0])
+        lived = self.has(key)
+        self._execute("DELETE FROM entries WHERE space = ? AND key = ?", (self._space, key))
+        self._execute("DELETE FROM locks WHERE space = ? AND key = ?", (self._space, key))
+        self._log += _PAGES_OF_ENTRY
+        return lived
 
-    def clear(self) -> None:
-        """Remove every entry and lock of this namespace."""
+    def clear(self) -> int:
+        """Remove every entry and lock of this namespace; how many there were whose time was not over."""
         self._touched.clear()
-        self._db.execute("DELETE FROM entries WHERE namespace = ?", (self._namespace,))
-        self._db.execute("DELETE FROM locks WHERE namespace = ?", (self._namespace,))
+        lived = self.size()
+        self._execute("DELETE FROM entries WHERE space = ?", (self._space,))
+        self._execute("DELETE FROM locks WHERE space = ?", (self._space,))
+        self._log += lived
+        return lived
 
     def touch(self) -> None:
-        """Write down which entries were read, so that the least recently used is known to all processes."""
-        self._db.executemany(
-            "UPDATE entries SET used = ? WHERE namespace = ? AND key = ?",
-            [(used, self._namespace, key) for key, used in self._touched.items()],
-        )
-        self._touched.clear()
+        """Write down which entries were used, so that all processes know the least recently used."""
+        if self._touched:
+            self._cursor.executemany(
+                "UPDATE entries SET used = ? WHERE space = ? AND key = ? AND used < ?",
+                [(used, self._space, key, used) for key, used in self._touched.items()],
+            )
+            self._log += len(self._touched)
+            self._touched.clear()
 
-    @property
-    def much_touched(self) -> bool:
-        """Whether so much was read since the last write that it should be written down now."""
-        return len(self._touched) >= _MOST_TOUCHED
+    def tidy(self) -> None:
+        """Remove entries and locks, of all namespaces, whose time is over: some hundreds of each at most."""
+        now = self._clock()
+        self.touch()
+        for (space,) in self._execute("SELECT id FROM spaces").fetchall():
+            self._execute(_REMOVE_OVER, (space, now, now, _OVER_AT_ONCE))
+        self._execute("DELETE FROM locks WHERE until <= ?", (now,))
+
+    # ---- what the thread of the cache does now and then
+
+    def bring_in(self) -> None:
+        """Bring the log of what was written into the file, and that to the disk; outside of a transaction.
+
+        Others may read and write meanwhile, unless the log has grown so long that it has to begin anew.
+        """
+        _, pages, _ = self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > _TOO_LONG_LOG:
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._log = 0
+        self.untidy = False
 
     def close(self) -> None:
         """Close the file, with the uses written down."""
@@ -250,77 +282,67 @@ class FileStore:
         except sqlite3.Error:  # which entries were used last is all that is lost
             self.rollback()
         finally:
-            self._db.close()
-
-    def _write(self, entry: Entry) -> None:
-        self._touched.pop(entry.key, None)
-        row = (self._namespace, entry.key, entry.value, entry.until, entry.weight, self._use())
-        self._db.execute(_SET, row)
+            self._database.close()
 
     def _make_room(self) -> None:
-        if not self._too_much():
-            return
-        self.touch()
-        self.expired += self._db.execute("DELETE FROM entries WHERE until <= ?", (self._now(),)).rowcount
+        now = self._clock()
+        touched = False
         while over := self._too_much():
-            self.evicted += self._db.execute(
-                "DELETE FROM entries WHERE id IN"
-                " (SELECT id FROM entries WHERE namespace = ? ORDER BY used, id LIMIT ?)",
-                (self._namespace, over),
-            ).rowcount
+            if self._removed(_REMOVE_OVER, (self._space, now, now, over)):
+                continue
+            if not touched:
+                self.touch()
+                touched = True
+            evicted = self._removed(_REMOVE_UNUSED, (self._space, over))
+            if not evicted:  # the totals are damaged, and no reason to go on for ever
+                break
+            self._evicting += evicted
+
+    def _removed(self, sql: str, parameters: tuple[object, ...]) -> int:
+        return self._execute(sql, parameters).rowcount
 
     def _too_much(self) -> int:
         """Return how many entries have to go, at least: 0 when there is room."""
-        entries, weight = self._db.execute(
-            "SELECT entries, weight FROM totals WHERE namespace = ?", (self._namespace,)
+        entries, weight = self._execute(
+            "SELECT entries, weight FROM spaces WHERE id = ?", (self._space,)
         ).fetchone()
-        over = max(0, entries - self._max_entries)
-        return over or int(self._max_weight is not None and weight > self._max_weight)
-
-    def _now(self) -> int:
-        return int(self._clock() * 1000)
-
-    def _over(self, until: int | None) -> bool:
-        return until is not None and until <= self._now()
+        return int(max(entries - self._max_entries, weight > self._max_weight, 0))
 
     def _use(self) -> int:
         # By the clock, so that uses of several processes are in order, and never twice the same in this one.
         self._last_used = max(time.time_ns(), self._last_used + 1)
         return self._last_used
 
-    # ---- locks
+    # ---- locks: who computes the value of a key
 
     def lock(self, key: str, token: bytes, lease: float) -> bool:
-        """Take the lock of `key`, or keep it if it has this token already; False while it is somebody else's."""
-        now = self._now()
-        row = self._db.execute(
+        """Take the lock of `key` for `lease` seconds; False while it is somebody else's."""
+        now = self._clock()
+        taken = self._execute(
             "INSERT INTO locks VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-            " SET token = excluded.token, until = excluded.until WHERE until <= ? OR token = excluded.token"
-            " RETURNING token",
-            (self._namespace, key, token, now + int(lease * 1000) + 1, now),
-        ).fetchone()
-        return row is not None
+            " SET token = excluded.token, until = excluded.until WHERE until <= ?",
+            (self._space, key, token, now + lease, now),
+        )
+        return taken.rowcount > 0
 
-    def holds(self, key: str, token: bytes) -> bool:
-        """Whether the lock of `key` has this token, be its lease over or not."""
-        row = self._db.execute(
-            "SELECT token FROM locks WHERE namespace = ? AND key = ?", (self._namespace, key)
-        ).fetchone()
-        return row is not None and row[0] == token
+    def extend(self, key: str, token: bytes, lease: float) -> bool:
+        """Begin the lease anew; False when the lock is ours no more."""
+        extended = self._execute(
+            "UPDATE locks SET until = ? WHERE space = ? AND key = ? AND token = ?",
+            (self._clock() + lease, self._space, key, token),
+        )
+        return extended.rowcount > 0
 
     def unlock(self, key: str, token: bytes) -> bool:
-        """Give the lock back; False when it was not ours."""
-        found = self._db.execute(
-            "DELETE FROM locks WHERE namespace = ? AND key = ? AND token = ?", (self._namespace, key, token)
+        """Give the lock back; False when it was ours no more, be its lease over or not."""
+        found = self._execute(
+            "DELETE FROM locks WHERE space = ? AND key = ? AND token = ?", (self._space, key, token)
         )
         return found.rowcount > 0
 
-
-def _statements(script: str) -> Iterable[str]:
-    """Yield the statements of a script: `executescript` would commit the transaction that it is called in."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+    def locked(self, key: str) -> bool:
+        """Whether somebody holds the lock of `key`."""
+        found = self._execute(
+            "SELECT until FROM locks WHERE space = ? AND key = ?", (self._space, key)
+        ).fetchone()
+        return found is not None and found[0] > self._clock()

@@ -1,161 +1,363 @@
-"""One thread for the file of a cache: it takes all that waits, commits it together, and answers it together."""
+"""How tasks and threads use the one connection to the file of a cache.
+
+What is short is done at once, by whoever asks: to wake a thread, and to be woken by it, takes ten times as
+long as a hit. The writes that tasks ask for in one turn of their event loop are one transaction. But no event
+loop waits for a lock or for a disk: what finds the file in use, what is long, and what brings the log into
+the file, a thread does.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import sqlite3
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, TypeVar
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
-from qicore.base import Failure, Result, Success
+from qicore.base import Failure, QiError, Result, Success
 from qicore.cache.errors import closed, from_file
+from qicore.cache.file_jobs import Job, answer, busy, fail, time_out
+from qicore.cache.file_schema import is_busy
 from qicore.cache.file_store import FileStore
 
-__all__ = ["FileWorker"]
+__all__ = ["SHORT", "FileWorker"]
 
 T = TypeVar("T")
+
+SHORT: Final = 64 * 1024
+"""The most bytes that are read or written at once, without the thread."""
+
 _MOST_AT_ONCE: Final = 256
-
-
-class _Job(Generic[T]):
-    __slots__ = ("action", "answer", "loop", "result", "writes")
-
-    def __init__(self, action: Callable[[FileStore], T], *, writes: bool) -> None:
-        self.action = action
-        self.writes = writes
-        self.loop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[Result[T]] = self.loop.create_future()
-        self.result: Result[T] = Failure(closed())
+_MOST_IN_TURN: Final = 128
+# A disk that once took so long is asked by the thread for a while: event loops shall not wait for it.
+_SLOW: Final = 0.05
+_WHILE: Final = 1.0
+_FIRST_PAUSE: Final = 0.0005
+_LONGEST_PAUSE: Final = 0.01
+_LAST_WAIT: Final = 2.0
 
 
 class FileWorker:
-    """Runs what it is given on the store, in order, on a thread of its own; any task of any loop may ask.
+    """Does what it is given on a store, for any task of any event loop.
 
-    The thread is a daemon and holds the store, not the cache: a cache that is forgotten is closed by its
-    finalizer (`stop`), and none keeps the interpreter from exiting.
+    Its thread is a daemon, and knows the store but not the cache: the finalizer of a cache that is forgotten
+    ends it (`stop`), and none keeps the interpreter from exiting.
     """
 
-    def __init__(self, store: FileStore) -> None:
-        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._store: FileStore | None = None
+        self._lock = threading.Lock()  # whoever holds it uses the store
+        self._turns: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
+        # What the thread has to do; a job stays until it is done. A finalizer may use both, in the middle of
+        # their use by the same thread: neither has a lock of Python's.
+        self._jobs: deque[Job[Any] | None] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
         self._stopped = False
-        self._lock = threading.Lock()  # nothing is put into the queue behind the end of it
-        self._thread = threading.Thread(
-            target=_work, args=(store, self._jobs), name="qicore-cache-file", daemon=True
+        self._ended = False
+        self._tidying = False
+        self._slow_until = 0.0
+        self._thread = threading.Thread(target=self._work, name="qicore-cache-file", daemon=True)
+
+    @classmethod
+    async def start(cls, open_store: Callable[[], FileStore], *, patience: float) -> Result[FileWorker]:
+        """Open a store, and start to work on it; `patience` is how many seconds an answer may take."""
+        worker = cls(patience)
+        opening = Job[None](lambda _: None, asyncio.get_running_loop(), writes=False)
+        assert opening.answer is not None
+        worker._thread = threading.Thread(
+            target=worker._open, args=(open_store, opening), name="qicore-cache-file", daemon=True
         )
-        self._thread.start()
+        try:
+            worker._thread.start()
+        except RuntimeError as exception:  # there are too many threads
+            return Failure(QiError.from_exception(exception, code="FILE_UNREADABLE"))
+        try:
+            opened = await opening.answer
+        except BaseException:
+            worker.stop()
+            raise
+        return opened.map(lambda _: worker)
 
-    async def read(self, action: Callable[[FileStore], T]) -> Result[T]:
-        """Run what only reads; CACHE_FILE_FAILED or CACHE_FILE_BUSY when it can't."""
-        return await self._run(_Job(action, writes=False))
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped
 
-    async def write(self, action: Callable[[FileStore], T]) -> Result[T]:
-        """Run what writes; it is committed, with the writes beside it, before this returns."""
-        return await self._run(_Job(action, writes=True))
+    @property
+    def store(self) -> FileStore:
+        """What it works on."""
+        assert self._store is not None
+        return self._store
 
-    async def _run(self, job: _Job[T]) -> Result[T]:
-        with self._lock:
-            if self._stopped:
-                return Failure(closed())
-            self._jobs.put(job)
+    async def read(self, action: Callable[[FileStore], T], *, short: bool = True) -> Result[T]:
+        """Do what writes nothing, or needs no transaction."""
+        if short and (not self._slow_until or self._calm()) and self._lock.acquire(blocking=False):
+            try:
+                done = self._now(action)
+            finally:
+                self._lock.release()
+            if done is not None:
+                return done
+        job = Job(action, asyncio.get_running_loop(), writes=False)
+        self._hand_over([job])
+        assert job.answer is not None
         return await job.answer
 
+    async def write(self, action: Callable[[FileStore], T], *, weight: int = 0) -> Result[T]:
+        """Do what writes; it is committed, with the writes beside it, before this returns."""
+        loop = asyncio.get_running_loop()
+        job = Job(action, loop, writes=True, weight=weight)
+        turn = self._turns.get(loop)
+        if turn is None:
+            for other in [other for other in self._turns if other.is_closed()] if self._turns else ():
+                self._turns.pop(other, None)
+            self._turns[loop] = [job]
+            loop.call_soon(self._take_turn, loop)
+        else:
+            turn.append(job)
+        assert job.answer is not None
+        return await job.answer
+
+    def post(self, action: Callable[[FileStore], object]) -> None:
+        """Have the thread do what writes; nobody waits for it. Any thread may call it, at any moment."""
+        self._hand_over([Job(action, None, writes=True)])
+
     def stop(self) -> None:
-        """End the thread when all that was asked is done; the store is closed then. Idempotent."""
-        with self._lock:
-            if not self._stopped:
-                self._stopped = True
-                self._jobs.put(None)
+        """End the thread when all that was asked is done; the file is closed then. Idempotent."""
+        if not self._stopped:
+            self._stopped = True
+            self._jobs.append(None)
+            self._bell.put(None)
 
     async def close(self) -> None:
         """Stop, and wait until the file is closed."""
+        self._take_turn(asyncio.get_running_loop())
         self.stop()
-        await asyncio.to_thread(self._thread.join)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
 
+    # ---- at once
 
-def _work(store: FileStore, jobs: SimpleQueue[_Job[Any] | None]) -> None:
-    going = True
-    while going:
-        batch: list[_Job[Any]] = []
-        job = jobs.get()
-        with suppress(Empty):
-            while job is not None:
-                batch.append(job)
-                if len(batch) >= _MOST_AT_ONCE:
-                    break
-                job = jobs.get_nowait()
-            going = job is not None
-        _run_all(store, batch)
-        _answer(batch)
-        del batch, job  # an idle worker keeps nothing alive
-    store.close()
+    def _now(self, action: Callable[[FileStore], T]) -> Result[T] | None:
+        """Do what is short, holding the lock; None when it has to wait."""
+        if self._stopped:
+            return Failure(closed())
+        store = self.store
+        began = time.perf_counter()
+        try:
+            return Success(action(store))
+        except Exception as exception:  # noqa: BLE001 - the boundary: whatever SQLite raises is an answer
+            if isinstance(exception, sqlite3.Error) and is_busy(exception):
+                return None
+            return Failure(from_file(exception))
+        finally:
+            self._ended_short(began)
 
+    def _ended_short(self, began: float) -> None:
+        ended = time.perf_counter()
+        if ended - began > _SLOW:
+            self._slow_until = ended + _WHILE
+        if self.store.untidy and not self._tidying:
+            self._tidying = True
+            self._hand_over([Job(FileStore.tidy, None, writes=True), Job(self._tidy, None, writes=False)])
 
-def _run_all(store: FileStore, batch: list[_Job[Any]]) -> None:
-    """Run the jobs in order; writes that stand together are one transaction."""
-    start = 0
-    while start < len(batch):
-        end = start + 1
-        while end < len(batch) and batch[end].writes == batch[start].writes:
-            end += 1
-        if batch[start].writes:
-            _write(store, batch[start:end])
-        else:
-            for job in batch[start:end]:
-                job.result = _attempt(store, job)
-        start = end
-    if store.much_touched:
-        with suppress(sqlite3.Error):  # the uses stay remembered, for a later time
-            store.begin()
-            store.touch()
-            store.commit()
-        store.rollback()
+    def _tidy(self, store: FileStore) -> None:
+        try:
+            store.bring_in()
+        finally:
+            self._tidying = False
 
+    def _calm(self) -> bool:
+        if time.perf_counter() < self._slow_until:
+            return False
+        self._slow_until = 0.0
+        return True
 
-def _write(store: FileStore, jobs: list[_Job[Any]]) -> None:
-    try:
-        store.begin()
-    except Exception as exception:  # noqa: BLE001 - the boundary: nobody is told that it is written
-        _fail(jobs, exception)
-        return
-    try:
+    def _take_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write what was asked for in this turn of the event loop, or have the thread do it."""
+        jobs = [job for job in self._turns.pop(loop, ()) if not job.unwanted]
+        if not jobs:
+            return
+        at_once = (
+            not self._jobs  # nobody overtakes
+            and len(jobs) <= _MOST_IN_TURN
+            and sum(job.weight for job in jobs) <= SHORT
+            and (not self._slow_until or self._calm())
+            and self._lock.acquire(blocking=False)
+        )
+        if not at_once:
+            self._hand_over(jobs)
+            return
+        began = time.perf_counter()
+        try:
+            done = self._commit(jobs)
+            if done:
+                self._ended_short(began)
+        finally:
+            self._lock.release()
+        if not done:
+            self._hand_over(jobs)
+            return
         for job in jobs:
-            job.result = Success(job.action(store))
-        store.commit()
-    except Exception as exception:  # noqa: BLE001 - as above
-        store.rollback()
-        if len(jobs) == 1:
-            _fail(jobs, exception)
-        else:  # one that fails would take the others along: each again, alone
+            job.deliver()
+
+    def _commit(self, jobs: list[Job[Any]]) -> bool:
+        """Do writes in one transaction, holding the lock; False when somebody else is writing."""
+        if self._stopped and self._ended:
+            fail(jobs, closed())
+            return True
+        store = self.store
+        try:
+            store.begin()
+        except Exception as exception:  # noqa: BLE001 - the boundary: nobody is told that it is written
+            if isinstance(exception, sqlite3.Error) and is_busy(exception):
+                return False
+            fail(jobs, from_file(exception))
+            return True
+        try:
             for job in jobs:
-                _write(store, [job])
+                if not job.unwanted:
+                    job.result = Success(job.action(store))
+            store.commit()
+        except BaseException as exception:
+            store.rollback()
+            if not isinstance(exception, Exception):
+                raise
+            if len(jobs) == 1:
+                fail(jobs, from_file(exception))
+                return True
+            # One that fails would take the others along: each again, alone.
+            for job in jobs:
+                if not self._commit([job]):
+                    fail([job], from_file(exception))
+        return True
+
+    # ---- in the thread
+
+    def _hand_over(self, jobs: list[Job[Any]]) -> None:
+        deadline = time.monotonic() + self._patience
+        for job in jobs:
+            job.deadline = deadline
+            if job.loop is not None and job.timer is None:
+                job.timer = job.loop.call_later(self._patience, time_out, job)
+        self._jobs.extend(jobs)
+        self._bell.put(None)
+        if self._ended:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Answer what nobody does any more."""
+        with suppress(IndexError):
+            while True:
+                job = self._jobs.popleft()
+                if job is not None:
+                    fail([job], closed())
+                    answer([job])
+
+    def _open(self, open_store: Callable[[], FileStore], opening: Job[None]) -> None:
+        try:
+            self._store = open_store()
+            opening.result = Success(None)
+        except Exception as exception:  # noqa: BLE001 - the boundary
+            opening.result = Failure(from_file(exception))
+            self._stopped = self._ended = True
+        _WORKERS.add(self)
+        answer([opening])
+        del opening
+        if self._store is not None:
+            self._work()
+
+    def _work(self) -> None:
+        going = True
+        while going:
+            self._bell.get()
+            while self._jobs and going:
+                batch = self._next_batch()
+                if not batch:
+                    going = False
+                    break
+                self._do(batch)
+                answer(batch)
+                for _ in batch:
+                    self._jobs.popleft()
+                del batch  # an idle worker keeps nothing alive
+        with self._lock:
+            self._ended = True
+            self.store.close()
+        self._refuse()
+
+    def _next_batch(self) -> list[Job[Any]]:
+        """Return writes that stand together, or one other job, or nothing at the end."""
+        batch: list[Job[Any]] = []
+        for at in range(min(len(self._jobs), _MOST_AT_ONCE)):
+            job = self._jobs[at]
+            if job is None or (batch and not (job.writes and batch[0].writes)):
+                break
+            batch.append(job)
+        return batch
+
+    def _do(self, jobs: list[Job[Any]]) -> None:
+        """Do jobs that are all writes, or one that is none; wait for locks of others, but not for ever."""
+        pause = _FIRST_PAUSE
+        while jobs := [job for job in jobs if not job.unwanted and job.result is None]:
+            with self._lock:
+                if jobs[0].writes:
+                    done = self._commit(jobs)
+                else:
+                    jobs[0].result = self._attempt(jobs[0])
+                    done = jobs[0].result is not None
+            if done:
+                return
+            now = time.monotonic()
+            fail([job for job in jobs if now >= job.deadline], busy())
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _attempt(self, job: Job[T]) -> Result[T] | None:
+        try:
+            return Success(job.action(self.store))
+        except Exception as exception:  # noqa: BLE001 - the boundary: whatever SQLite raises is an answer
+            if isinstance(exception, sqlite3.Error) and is_busy(exception):
+                return None
+            return Failure(from_file(exception))
+
+    # ---- the ends of processes
+
+    def abandon(self) -> None:
+        """Never use the file again, nor close it: it is the parent process that has it open."""
+        self._lock = threading.Lock()
+        self._stopped = self._ended = True
+        _ABANDONED.append(self._store)
+
+    def finish(self) -> None:
+        """Close the file, now that the interpreter exits, but don't wait long for it."""
+        self.stop()
+        self._thread.join(_LAST_WAIT)
 
 
-def _fail(jobs: list[_Job[Any]], exception: Exception) -> None:
-    error = from_file(exception)
-    for job in jobs:
-        job.result = Failure(error)
+_WORKERS: Final[WeakSet[FileWorker]] = WeakSet()
+_ABANDONED: Final[list[FileStore | None]] = []
 
 
-def _attempt(store: FileStore, job: _Job[T]) -> Result[T]:
-    try:
-        return Success(job.action(store))
-    except Exception as exception:  # noqa: BLE001 - the boundary: whatever SQLite raises is an answer
-        return Failure(from_file(exception))
+def _after_fork() -> None:
+    # https://www.sqlite.org/howtocorrupt.html, 2.6: a connection must not be carried across a fork.
+    for worker in list(_WORKERS):
+        worker.abandon()
 
 
-def _answer(batch: list[_Job[Any]]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
-    for job in batch:
-        by_loop.setdefault(job.loop, []).append(job)
-    for loop, jobs in by_loop.items():
-        with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-            loop.call_soon_threadsafe(_deliver, jobs)
+def _at_exit() -> None:
+    for worker in list(_WORKERS):
+        worker.finish()
 
 
-def _deliver(jobs: list[_Job[Any]]) -> None:
-    for job in jobs:
-        if not job.answer.done():  # a cancelled one is
-            job.answer.set_result(job.result)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

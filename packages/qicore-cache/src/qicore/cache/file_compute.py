@@ -1,0 +1,163 @@
+"""Values that are computed once for all processes: under a lock in the file, and written only under it.
+
+The lock holds a random token and ends with its lease, which its holder extends while it computes. Whoever
+waits takes over when the lease runs out, as it does when a process is killed. A holder may lose it unnoticed,
+when its process was stopped for long. So what it has computed is written only while the lock has its token;
+and whoever sets, removes or clears the value takes the lock away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from typing import Any, Final, TypeVar
+
+from qicore.base import Failure, QiError, Result, Success
+from qicore.cache.cache import Factory
+from qicore.cache.factory import run_factory
+from qicore.cache.file_store import FileStore, Row
+from qicore.cache.file_values import Header, Values
+from qicore.cache.file_way import Way
+
+__all__ = ["Computations"]
+
+V = TypeVar("V")
+_LOG: Final = logging.getLogger("qicore.cache")
+_FIRST_PAUSE: Final = 0.002  # seconds between looks at a lock that another process has, doubled up to
+_LONGEST_PAUSE: Final = 0.05
+
+
+class Computations:
+    """The computations of one cache in this process.
+
+    Attributes:
+        loads: how many gave a value.
+        load_failures: how many failed or were cancelled.
+        sets: how many values were kept.
+        unkept: how many could not be serialised, or were too large.
+    """
+
+    __slots__ = ("_fall_through", "_lease", "_values", "_way", "load_failures", "loads", "sets", "unkept")
+
+    def __init__(self, way: Way, values: Values, *, lease: float, fall_through: bool) -> None:
+        self._way = way
+        self._values = values
+        self._lease = lease
+        self._fall_through = fall_through
+        self.loads = self.load_failures = self.sets = self.unkept = 0
+
+    async def compute(
+        self, key: str, factory: Factory[V], ttl: float | None, seen: Header | None
+    ) -> Result[V]:
+        """Return the value that was put there since `seen`, or compute one and write it."""
+        token = secrets.token_bytes(16)
+        pause = _FIRST_PAUSE
+        while True:
+            begun = await self._begin(key, token, seen)
+            match begun.variant:
+                case Failure(error):
+                    return await self.without(error, factory)
+                case Success(True):
+                    return await self._under(key, token, factory, ttl)
+                case Success(Row() as row):
+                    found = self._values.open(key, row)
+                    if isinstance(found.value, Success):
+                        return found.value
+                    seen = found.header
+                case _:
+                    # At random, so that those who wait do not look all at once.
+                    await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _begin(self, key: str, token: bytes, seen: Header | None) -> Result[Row | bool]:
+        """Return the value other than `seen` that is there, or whether the lock was taken."""
+        locked = await self._way.ask(lambda store: store.locked(key))
+        if locked.data is not False:  # to read costs others nothing
+            return locked.map(lambda _: False)
+
+        def begin(store: FileStore) -> Row | bool:
+            row = store.get(key)
+            if row is not None and (row.checksum, row.expires, row.until) != seen:
+                return row
+            return store.lock(key, token, self._lease)
+
+        try:
+            return await self._way.tell(begin)
+        except BaseException:
+            self._release(key, token)  # it may have been taken already
+            raise
+
+    async def _under(self, key: str, token: bytes, factory: Factory[V], ttl: float | None) -> Result[V]:
+        loop = asyncio.get_running_loop()
+
+        timer: asyncio.TimerHandle | None = None
+
+        def renew() -> None:
+            nonlocal timer
+            if timer is not None:
+                self._way.post(lambda store: store.extend(key, token, self._lease))
+            timer = loop.call_later(self._lease / 3, renew)
+
+        renew()
+        given_back = False
+        try:
+            made = await self.run(factory)
+            if isinstance(made, Success):
+                given_back = await self._store(key, token, made.data, ttl)
+            return made
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if not given_back:
+                self._release(key, token)
+
+    async def _store(self, key: str, token: bytes, value: object, ttl: float | None) -> bool:
+        """Write the value under the lock; True when that gave the lock back."""
+        packed = self._values.pack(key, value, ttl).variant
+        if isinstance(packed, Failure):
+            self.unkept += 1
+            _tell(key, packed.error)
+            return False
+        entry = packed.data
+
+        def store_under(store: FileStore) -> bool:
+            held = store.unlock(key, token)
+            if held:
+                store.set(entry)
+            return held
+
+        stored = await self._way.tell(store_under, weight=len(entry.value))
+        if stored.error is not None:
+            _tell(key, stored.error)
+            return False
+        self.sets += stored.data is True
+        return True
+
+    def _release(self, key: str, token: bytes) -> None:
+        # Not awaited: this task may have been cancelled. What is asked next finds it done.
+        self._way.post(lambda store: store.unlock(key, token))
+
+    async def without(self, error: QiError, factory: Factory[Any]) -> Result[Any]:
+        """Compute without the file, which has failed, or answer how, as the options say."""
+        if self._fall_through and error.code != "CACHE_CLOSED":
+            return await self.run(factory)
+        return Failure(error)
+
+    async def run(self, factory: Factory[V]) -> Result[V]:
+        """Run the factory and count."""
+        try:
+            made = await run_factory(factory)
+        except BaseException:
+            self.load_failures += 1
+            raise
+        if isinstance(made, Success):
+            self.loads += 1
+        else:
+            self.load_failures += 1
+        return made
+
+
+def _tell(key: str, error: QiError) -> None:
+    _LOG.warning("the value of %r is computed, but can't be kept: %s", key[:200], error)

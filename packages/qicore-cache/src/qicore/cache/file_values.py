@@ -1,0 +1,84 @@
+"""Values as they lie in the file: serialised, with a checksum, for a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeAlias
+
+from qicore.base import Failure, QiError, Result, Success
+from qicore.cache.config import CacheConfig
+from qicore.cache.errors import key_not_found, write_failed
+from qicore.cache.file_store import Entry, Row
+from qicore.cache.keyspace import Keyspace
+from qicore.cache.times import jittered
+
+__all__ = ["Found", "Header", "Values"]
+
+Header: TypeAlias = tuple[int, float | None, float | None]
+"""What tells a value that was written from another one: its checksum and its times."""
+
+
+class Found(NamedTuple):
+    """What lay at a key.
+
+    Attributes:
+        value: the value, stale or not, or KEY_NOT_FOUND.
+        header: of what the file holds, readable or not; None when it holds nothing.
+        stale: whether the value is over, and only serves while a new one is computed.
+    """
+
+    value: Result[Any]
+    header: Header | None = None
+    stale: bool = False
+
+
+class Values:
+    """Makes entries of values and values of rows, as the options say.
+
+    Attributes:
+        unreadable: how many were damaged, foreign, or none that the serializer accepts.
+    """
+
+    __slots__ = ("_clock", "_config", "_most", "_space", "unreadable")
+
+    def __init__(self, config: CacheConfig, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._clock = clock
+        self._most = config.max_value_size
+        self._space = Keyspace(config.namespace)
+        self.unreadable = 0
+
+    def pack(self, key: str, value: object, ttl: float | None) -> Result[Entry]:
+        """Return what is to be written; CACHE_WRITE_FAILED when the serializer can't, or it is too large."""
+        config = self._config
+        try:
+            data = config.serializer.dumps(value, key=self._space.name(key))
+        except Exception as exception:  # noqa: BLE001 - a serializer may raise anything
+            return Failure(write_failed(QiError.from_exception(exception, code="SERIALIZATION_FAILED")))
+        size = len(data)
+        if size > self._most:
+            message = f"it has {size:,} bytes of at most {self._most:,}"
+            return Failure(write_failed(QiError.validation("VALUE_TOO_LARGE", message)))
+        if config.max_weight is not None and size > config.max_weight:
+            message = f"it weighs {size:,} of at most {config.max_weight:,}"
+            return Failure(write_failed(QiError.cache("VALUE_TOO_HEAVY", message)))
+        if ttl is None:
+            ttl = config.ttl
+            if ttl is None:
+                return Success(Entry(key, data))
+        expires = self._clock() + jittered(ttl, config.ttl_jitter)
+        return Success(Entry(key, data, expires, expires + config.stale_ttl))
+
+    def open(self, key: str, row: Row) -> Found:
+        """Return the value in a row. What can't be read is not there, and is counted."""
+        header = (row.checksum, row.expires, row.until)
+        data = row.value
+        if data is not None and len(data) <= self._most and row.intact:
+            # A serializer may raise anything, for the bytes may be anything.
+            with suppress(Exception):
+                value = self._config.serializer.loads(data, key=self._space.name(key))
+                stale = row.expires is not None and row.expires <= self._clock()
+                return Found(Success(value), header, stale)
+        self.unreadable += 1
+        return Found(Failure(key_not_found(key)), header)

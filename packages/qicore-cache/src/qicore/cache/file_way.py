@@ -1,0 +1,76 @@
+"""The way from a cache to its file: through the breaker, with errors as users see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from qicore.base import Failure, QiError, Result
+from qicore.cache.config import CacheConfig
+from qicore.cache.errors import closed, load_failed, write_failed
+from qicore.cache.file_store import FileStore
+from qicore.cache.file_worker import FileWorker
+from qicore.resilience import CircuitBreaker, is_ill
+
+__all__ = ["Way"]
+
+T = TypeVar("T")
+_AS_THEY_ARE: Final = frozenset({"CACHE_CLOSED", "CIRCUIT_OPEN"})
+_ILL: Final = frozenset({"FILE_DAMAGED", "FILE_FOREIGN", "FILE_FULL", "FILE_READ_ONLY", "FILE_UNREADABLE"})
+
+
+class Way:
+    """What asks the file, and counts.
+
+    Attributes:
+        worker: what uses the file.
+        failures: operations that failed, or that the open circuit turned away.
+    """
+
+    __slots__ = ("_breaker", "failures", "worker")
+
+    def __init__(self, worker: FileWorker, config: CacheConfig) -> None:
+        self.worker = worker
+        self.failures = 0
+        options = config.circuit_breaker
+        if options is not None and options.counts is is_ill:
+            options = replace(options, counts=_is_ill)
+        self._breaker = None if options is None else CircuitBreaker(options, name="cache file")
+
+    async def ask(self, action: Callable[[FileStore], T], *, short: bool = True) -> Result[T]:
+        """Do what writes nothing; CACHE_LOAD_FAILED, CACHE_CLOSED [CACHE], CIRCUIT_OPEN [NETWORK]."""
+        worker, breaker = self.worker, self._breaker
+        if worker.stopped:
+            return Failure(closed())
+        if breaker is None:
+            result = await worker.read(action, short=short)
+        else:
+            result = await breaker.call(lambda: worker.read(action, short=short))
+        return result if result.error is None else self._failed(result.error, load_failed)
+
+    async def tell(self, action: Callable[[FileStore], T], *, weight: int = 0) -> Result[T]:
+        """Do what writes, so many bytes; CACHE_WRITE_FAILED, CACHE_CLOSED [CACHE], CIRCUIT_OPEN [NETWORK]."""
+        worker, breaker = self.worker, self._breaker
+        if worker.stopped:
+            return Failure(closed())
+        if breaker is None:
+            result = await worker.write(action, weight=weight)
+        else:
+            result = await breaker.call(lambda: worker.write(action, weight=weight))
+        return result if result.error is None else self._failed(result.error, write_failed)
+
+    def post(self, action: Callable[[FileStore], object]) -> None:
+        """Do what writes, some time soon; nobody waits for it."""
+        self.worker.post(action)
+
+    def _failed(self, error: QiError, explain: Callable[[QiError], QiError]) -> Failure:
+        if error.code == "CACHE_CLOSED":
+            return Failure(error)
+        self.failures += 1
+        return Failure(error if error.code in _AS_THEY_ARE else explain(error))
+
+
+def _is_ill(error: QiError) -> bool:
+    """Whether the file is ill; a full disk and a damaged file are, though to ask again is no use at once."""
+    return error.code in _ILL or is_ill(error)
