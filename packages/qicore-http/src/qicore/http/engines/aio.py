@@ -15,11 +15,10 @@ from typing import Any, Final, cast
 
 import aiohttp
 import httpx
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, HttpVersion11, StreamWriter
 from aiohttp.streams import StreamReader
 from qicore.http.config import HTTPConfig
-from qicore.http.engines.aio_line import MAX_FIELD, MAX_FIELDS, AioLine, Route
+from qicore.http.engines.aio_line import MAX_FIELD, MAX_FIELDS, AioLine, AioProtocol, Route
 from qicore.http.engines.pool import Books, Slot
 from qicore.http.engines.pooled import PooledEngine
 from qicore.http.engines.proxies import Proxies
@@ -32,12 +31,14 @@ __all__ = ["AiohttpEngine"]
 
 _SMALL: Final = 64 * 1024
 """Bytes of a body that are handed to the transport at once."""
+_ENDED_EARLY: Final = "Server disconnected without sending a response."
+"""As httpcore says it."""
 
 
 class AiohttpEngine(PooledEngine[AioLine]):
     """Sends requests over connections that aiohttp's protocol speaks on."""
 
-    stale = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+    stale = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
     def __init__(self, config: HTTPConfig) -> None:
         super().__init__(config)
@@ -66,7 +67,7 @@ class AiohttpEngine(PooledEngine[AioLine]):
             protocol = await line.open(loop, timeouts.get("connect"), self._guard)
         transport = protocol.transport
         if transport is None:
-            raise aiohttp.ServerDisconnectedError
+            raise httpx.RemoteProtocolError(_ENDED_EARLY)
         protocol.set_response_params(
             skip_payload=request.method == "HEAD",
             read_until_eof=True,
@@ -115,25 +116,37 @@ def _head(line: AioLine, request: httpx.Request) -> bytes:
     return head + line.fields + b"\r\n"
 
 
-async def _answer(line: AioLine, protocol: ResponseHandler) -> tuple[Any, StreamReader]:
+async def _answer(line: AioLine, protocol: AioProtocol) -> tuple[Any, StreamReader]:
     """Return the head of the response, past those that only say that it will come, and its body."""
     try:
         while True:
             message, payload = await protocol.read()
             line.received += 1
-            if not 100 <= message.code < 200 or message.code == 101:
+            if message.code == 101:
+                raise httpx.RemoteProtocolError("the server switched to a protocol that nobody asked for")
+            if not 100 <= message.code < 200:
                 return message, payload
     except aiohttp.ServerDisconnectedError as error:
         if not isinstance(error.message, str):
             line.received += 1  # a part of the head
-        raise
-    except HttpProcessingError as error:
-        line.received += 1
-        raise httpx.RemoteProtocolError(str(error.message)) from error
+        raise httpx.RemoteProtocolError(_ENDED_EARLY) from error
+    except (aiohttp.ClientError, HttpProcessingError) as error:
+        raise _as_httpx(error, protocol) from error
+
+
+def _as_httpx(error: Exception, protocol: AioProtocol) -> Exception:
+    """Return the exception of httpx for one of aiohttp: the two have the same table from there on."""
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return httpx.ReadTimeout(str(error))
+    if isinstance(protocol.lost, OSError) or isinstance(error, OSError):
+        return httpx.ReadError(str(protocol.lost or error))
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+    return httpx.RemoteProtocolError(str(error))
 
 
 async def _upload(
-    line: AioLine, protocol: ResponseHandler, head: bytes, request: httpx.Request, seconds: float | None
+    line: AioLine, protocol: AioProtocol, head: bytes, request: httpx.Request, seconds: float | None
 ) -> None:
     """Send a body piece by piece, each when the server has taken most of those before."""
     writer = StreamWriter(protocol, asyncio.get_running_loop())
@@ -151,7 +164,7 @@ async def _upload(
     await writer.write_eof()
 
 
-def _uploaded(protocol: ResponseHandler, upload: asyncio.Task[None]) -> None:
+def _uploaded(protocol: AioProtocol, upload: asyncio.Task[None]) -> None:
     if upload.cancelled():
         return
     problem = upload.exception()
@@ -181,8 +194,11 @@ class _Body:
         payload = self._payload
         try:
             data = payload.read_nowait() if payload.is_eof() else await payload.readany()
-        except BaseException:
+        except BaseException as error:
+            slot = self._slot
             await self.aclose()
+            if isinstance(error, aiohttp.ClientError | HttpProcessingError) and slot is not None:
+                raise _as_httpx(error, cast("AioProtocol", slot.line.protocol)) from error
             raise
         if data:
             return data

@@ -18,7 +18,7 @@ from qicore.http.engines.routes import Key
 from qicore.http.engines.wire import Peek
 from qicore.http.guard import NetworkGuard
 
-__all__ = ["AioLine", "Route"]
+__all__ = ["MAX_FIELD", "MAX_FIELDS", "AioLine", "AioProtocol", "Route"]
 
 MAX_FIELD: Final = 100 * 1024
 """Bytes of a header that are accepted: what h11 takes for a whole head."""
@@ -38,6 +38,31 @@ class Route:
     proxy: httpx.URL | None
     context: Callable[[], ssl.SSLContext] | None
     proxy_context: Callable[[], ssl.SSLContext] | None
+
+
+class AioProtocol(ResponseHandler):
+    """aiohttp's protocol, which tells why the connection was lost.
+
+    When what follows a part of a body is no HTTP, aiohttp 3.14.5 tells nobody who waits for that body.
+
+    Attributes:
+        lost: the error that ended the connection, if there was one.
+    """
+
+    lost: BaseException | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Remember why."""
+        self.lost = exc
+        super().connection_lost(exc)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        """Tell those who wait for the head, and those who wait for the body."""
+        cause = () if exc_cause is None else (exc_cause,)
+        payload = self._payload
+        super().set_exception(exc, *cause)
+        if payload is not None and payload.exception() is None and not payload.is_eof():
+            payload.set_exception(exc, *cause)
 
 
 class AioLine:
@@ -69,7 +94,7 @@ class AioLine:
         self._rests_until = 0.0
         self._peek: Peek | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.protocol: ResponseHandler | None = None
+        self.protocol: AioProtocol | None = None
         self.prefix = b""
         self.fields = b""
         self.sent = 0
@@ -77,7 +102,7 @@ class AioLine:
 
     async def open(
         self, loop: asyncio.AbstractEventLoop, seconds: float | None, guard: NetworkGuard | None
-    ) -> ResponseHandler:
+    ) -> AioProtocol:
         """Connect, through the proxy if there is one; raises httpx's exceptions."""
         self._loop = loop
         try:
@@ -89,7 +114,7 @@ class AioLine:
             raise httpx.ConnectError(str(error)) from error
         return self.protocol
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, guard: NetworkGuard | None) -> ResponseHandler:
+    async def _connect(self, loop: asyncio.AbstractEventLoop, guard: NetworkGuard | None) -> AioProtocol:
         scheme, host, port = self._key
         proxy = self._route.proxy
         if proxy is not None:
@@ -98,7 +123,7 @@ class AioLine:
             nearest, door = host.decode("ascii"), port
         sock = await dial(loop, await look_up(loop, nearest, door, guard))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        protocol = ResponseHandler(loop)
+        protocol = AioProtocol(loop)
         await loop.create_connection(lambda: protocol, sock=sock)
         try:
             if proxy is not None:
@@ -146,9 +171,9 @@ class AioLine:
 
 
 async def _start_tls(
-    loop: asyncio.AbstractEventLoop, below: ResponseHandler, context: ssl.SSLContext, host: str
-) -> ResponseHandler:
-    protocol = ResponseHandler(loop)
+    loop: asyncio.AbstractEventLoop, below: AioProtocol, context: ssl.SSLContext, host: str
+) -> AioProtocol:
+    protocol = AioProtocol(loop)
     transport = below.transport
     if transport is None:
         raise ConnectionResetError("the connection was closed")
@@ -163,7 +188,7 @@ async def _start_tls(
     return protocol
 
 
-async def _tunnel(protocol: ResponseHandler, host: bytes, port: int, fields: bytes) -> None:
+async def _tunnel(protocol: AioProtocol, host: bytes, port: int, fields: bytes) -> None:
     """Ask the proxy for a tunnel."""
     place = b"%b:%d" % (b"[%b]" % host if b":" in host else host, port)
     protocol.set_response_params(read_until_eof=True, max_field_size=MAX_FIELD, max_line_size=MAX_FIELD)
