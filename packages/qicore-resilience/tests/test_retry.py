@@ -195,6 +195,13 @@ class TestWaits:
         assert max(waits) > 0.9
         assert 0.4 < sum(waits) / len(waits) < 0.6
 
+    @pytest.mark.parametrize(("initial", "most"), [(0.0, 0.0), (1e-300, 5.0), (1e300, 5.0)])
+    def test_many_attempts_do_not_overflow(self, blocking: bool, initial: float, most: float) -> None:
+        bench = Bench(RetryConfig(attempts=1100, wait_initial=initial), DOWN)
+        bench.run(blocking=blocking)
+        assert len(bench.waits) == 1099
+        assert 0 <= max(bench.waits) <= most
+
     def test_the_service_says_how_long(self, blocking: bool) -> None:
         bench = Bench(RetryConfig(wait_initial=0), later(7), later(0), 1)
         assert_success(bench.run(blocking=blocking))

@@ -57,7 +57,9 @@ class Retry:
         import tenacity
 
         self._tenacity = tenacity
-        self._jitter = tenacity.wait_random_exponential(multiplier=config.wait_initial, max=config.wait_max)
+        # int: of 0.0, tenacity makes the longest wait from the 1025th attempt on, for 2 ** 1024 is no float.
+        first = config.wait_initial or 0
+        self._jitter = tenacity.wait_random_exponential(multiplier=first, max=config.wait_max)
 
     @classmethod
     def create(
