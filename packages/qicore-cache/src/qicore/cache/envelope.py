@@ -8,8 +8,9 @@ from zlib import crc32
 
 __all__ = ["HEADER_SIZE", "Envelope", "pack", "unpack", "unpack_header"]
 
-# One byte of version, a CRC-32 of what follows, the moment of expiry in epoch milliseconds (0: never).
+# One byte of version, a CRC-32 of all the rest, the moment of expiry in epoch milliseconds (0: never).
 _HEADER: Final = struct.Struct(">BIQ")
+_REST: Final = struct.Struct(">BQ")
 HEADER_SIZE: Final = _HEADER.size
 _PLAIN: Final = 0xC1
 # Redis keeps it for longer than it is good: after its moment it only serves while a new one is computed.
@@ -44,7 +45,7 @@ def pack(payload: bytes, expires: int, *, stale_later: bool) -> bytes:
     Envelope(payload=b'value', expires=1000, stale_later=False)
     """
     version = _STALE_LATER if stale_later else _PLAIN
-    return _HEADER.pack(version, crc32(payload, expires & 0xFFFFFFFF), expires) + payload
+    return _HEADER.pack(version, crc32(payload, crc32(_REST.pack(version, expires))), expires) + payload
 
 
 def unpack(data: bytes) -> Envelope | None:
@@ -53,8 +54,8 @@ def unpack(data: bytes) -> Envelope | None:
     if envelope is None:
         return None
     payload = data[HEADER_SIZE:]
-    checksum = int.from_bytes(data[1:5], "big")
-    if crc32(payload, envelope.expires & 0xFFFFFFFF) != checksum:
+    version, checksum, expires = _HEADER.unpack_from(data)
+    if crc32(payload, crc32(_REST.pack(version, expires))) != checksum:
         return None
     return Envelope(payload, envelope.expires, envelope.stale_later)
 

@@ -60,8 +60,8 @@ async def _open_redis(url: str, config: CacheConfig) -> Result[Cache[Any]]:
 
     try:
         target = parse_target(url)
-    except BadURLError as error:
-        return Failure(QiError.validation("CACHE_CREATION_FAILED", str(error)))
+    except BadURLError as wrong:
+        return Failure(QiError.validation("CACHE_CREATION_FAILED", str(wrong)))
     link = open_link(target, timeout=config.timeout, max_connections=config.max_connections)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(link.close)

@@ -140,7 +140,7 @@ class RedisCache(Cache[V]):
         return answer.map(self._is_live).map_error(self._unread)
 
     def _is_live(self, left: Any) -> bool:
-        """Whether a key with so many milliseconds left (-1: never ends, -2: is not there) has a fresh value."""
+        """Whether a key with so many milliseconds left (-1: without end, -2: none) has a fresh value."""
         return isinstance(left, int) and (left == -1 or left > self._config.stale_ttl * 1000)
 
     async def get_or_set(self, key: str, factory: Factory[V], ttl: float | None = None) -> Result[V]:

@@ -69,7 +69,7 @@ class Computations:
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
                     pause = min(2 * pause, _PAUSE_LAST)
                 case Success(data):
-                    found = self._values.open(key, name, data)
+                    found = self._values.open(key, name, data if isinstance(data, bytes) else None)
                     if isinstance(found.value, Success) and not found.stale:
                         return found.value
                     seen = found.header

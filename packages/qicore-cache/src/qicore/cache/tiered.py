@@ -14,7 +14,7 @@ from qicore.cache.config import CacheConfig
 from qicore.cache.connection import RedisClient
 from qicore.cache.errors import key_not_found
 from qicore.cache.invalidation import Listener
-from qicore.cache.keys import check_keys
+from qicore.cache.keys import check_key, check_keys
 from qicore.cache.keyspace import Keyspace
 from qicore.cache.memory import MemoryCache
 from qicore.cache.redis_cache import RedisCache
@@ -104,7 +104,8 @@ class TieredCache(Cache[V]):
 
     def _drop(self, key: str) -> None:
         """Forget a key, and what is being read of it."""
-        self._memory.remove(key)
+        if self._memory.remove(key).is_failure:
+            return  # it is no key
         reading = self._reads.pop(key, None)
         if reading is not None:
             reading.dirty = True
@@ -132,6 +133,9 @@ class TieredCache(Cache[V]):
 
     async def _look(self, key: str) -> Result[Found]:
         """Ask Redis, and keep what it answers unless it has changed meanwhile."""
+        wrong = check_key(key)
+        if wrong is not None:
+            return Failure(wrong)
         reading = self._reads.setdefault(key, _Reading())
         reading.count += 1
         try:
@@ -199,7 +203,7 @@ class TieredCache(Cache[V]):
             return Failure(cast("QiError", checked.error))
         values: dict[str, V] = {}
         if self._clock() < self._listener.trusted_until:
-            values = self._memory.get_many(wanted).unwrap_or({})
+            values = self._memory.get_many(wanted).data or {}
         missing = [key for key in wanted if key not in values]
         if not missing:
             return Success(values)

@@ -82,7 +82,8 @@ class Wire:
             cursor = 0
             while True:
                 step = functools.partial(self.link.scan, node, cursor, pattern)
-                answer = await self.breaker.call(lambda step=step: self._attempt(step, repeatable=True))
+                attempt = functools.partial(self._attempt, step, repeatable=True)
+                answer = await self.breaker.call(attempt)
                 if answer.error is not None:
                     yield Failure(answer.error)
                     return
