@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
-from askdocs.extract import KINDS, read_text, take_apart
+from askdocs.extract import KINDS, take_apart
 from askdocs.model import Passage
+from askdocs.texts import read_text
 from hypothesis import given
 from hypothesis import strategies as st
 from qicore.base.testing import assert_failure, assert_success

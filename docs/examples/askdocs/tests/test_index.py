@@ -3,8 +3,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from askdocs.ingest import find_files, ingest
+from askdocs.files import find_files
+from askdocs.ingest import ingest
 from askdocs.model import IngestSummary
+from askdocs.settings import IngestSettings, Settings
 from askdocs.store import Index
 from qicore.base import Result
 from qicore.base.testing import assert_failure, assert_success
@@ -29,13 +31,14 @@ async def index(tmp_path: Path) -> AsyncIterator[Index]:
         yield opened
 
 
-def silent(done: int, total: int, path: Path) -> None:
+def silent(done: int, total: int, name: str) -> None:
     assert done < total
 
 
 async def read(index: Index, *paths: Path, max_bytes: int = 1_000_000) -> Result[IngestSummary]:
     log = assert_success(Logger.create(LogConfig(level="fatal")))
-    return await ingest(index, paths, max_bytes=max_bytes, progress=silent, log=log)
+    settings = Settings(ingest=IngestSettings(max_file_size=max_bytes))
+    return await ingest(index, [str(path) for path in paths], settings=settings, progress=silent, log=log)
 
 
 class TestFinding:
@@ -81,7 +84,7 @@ class TestIngest:
         (docs / "binary.md").write_bytes(b"\0\1")
         (docs / "large.txt").write_text("x" * 2000)
         summary = assert_success(await read(index, docs, docs / "inner" / "picture.png", max_bytes=1000))
-        assert {(one.path.name, one.code) for one in summary.skipped} == {
+        assert {(Path(one.source).name, one.code) for one in summary.skipped} == {
             ("binary.md", "FILE_NOT_TEXT"),
             ("large.txt", "FILE_TOO_LARGE"),
             ("picture.png", "FILE_KIND_UNKNOWN"),
@@ -106,11 +109,13 @@ class TestIngest:
         log = assert_success(Logger.create(LogConfig(level="fatal")))
         reached = asyncio.Event()
 
-        def progress(done: int, total: int, path: Path) -> None:
+        def progress(done: int, total: int, name: str) -> None:
             if done == 10:
                 reached.set()
 
-        task = asyncio.ensure_future(ingest(index, [folder], max_bytes=1000, progress=progress, log=log))
+        task = asyncio.ensure_future(
+            ingest(index, [str(folder)], settings=Settings(), progress=progress, log=log)
+        )
         await reached.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

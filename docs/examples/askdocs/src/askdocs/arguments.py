@@ -12,10 +12,13 @@ __all__ = ["Arguments", "Ask", "Command", "Flags", "Ingest", "Report", "Stats", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingest:
-    """`askdocs ingest PATH…`."""
+    """`askdocs ingest PATH_OR_URL…`."""
 
-    paths: tuple[str, ...]
+    targets: tuple[str, ...]
     max_file_size: int | None
+    max_pages: int | None
+    depth: int | None
+    json: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +75,18 @@ def parser() -> Parser[Arguments]:
     json = option("--json", bool, help="answer as JSON, for programs")
     ingest = command(
         "ingest",
-        positional("paths", str, nargs="+", metavar="PATH", help="a file, or a folder with all in it"),
-        option("--max-file-size", int_range(1), metavar="BYTES", help="skip larger files"),
-        help="read files into the index, or bring it up to date",
+        positional(
+            "targets",
+            str,
+            nargs="+",
+            metavar="PATH_OR_URL",
+            help="a file, a folder with all in it, or a site's page with all below it",
+        ),
+        option("--max-file-size", int_range(1), metavar="BYTES", help="skip larger files and pages"),
+        option("--max-pages", int_range(1), metavar="COUNT", help="pages read of each site"),
+        option("--depth", int_range(0), metavar="STEPS", help="how many links away from the page named"),
+        json,
+        help="read files and pages into the index, or bring it up to date",
     ).into(Ingest)
     ask = command(
         "ask",
@@ -103,6 +115,6 @@ def parser() -> Parser[Arguments]:
         "askdocs",
         lift(Arguments, flags, choice(ingest, ask, report, stats).optional().named("command")),
         version="0.1.0",
-        help="Ask questions of a folder of documents.",
+        help="Ask questions of a folder of documents, or of a site.",
         epilog="Defaults, the configuration file, ASKDOCS_… variables, flags: what comes later wins.",
     )

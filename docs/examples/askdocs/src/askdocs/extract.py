@@ -1,4 +1,4 @@
-"""Take a file apart into passages: Markdown, HTML, plain text, and the docstrings of Python."""
+"""Take a text apart into passages: Markdown, HTML, plain text, and the docstrings of Python."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import ast
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
+from pathlib import PurePath
 from typing import Final
 
 from bs4 import BeautifulSoup
@@ -17,19 +16,10 @@ from qicore.base import Failure, QiError, Result, Success
 
 from askdocs.model import Extract, Passage
 
-__all__ = ["KINDS", "Text", "read_text", "take_apart"]
+__all__ = ["KINDS", "take_apart"]
 
 # Long enough to answer, short enough to read at a glance; BM25 favours passages of similar length.
 _TARGET_WORDS: Final = 120
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """What a file holds; `size` is in bytes, `digest` the SHA-256 of them."""
-
-    text: str
-    size: int
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +31,7 @@ class _Block:
     text: str
 
 
-def read_text(path: Path, *, max_bytes: int) -> Result[Text]:
-    """Read a text file.
-
-    Fails with FILE_TOO_LARGE or FILE_NOT_TEXT [VALIDATION], FILE_UNREADABLE [FILESYSTEM].
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
-    except OSError as error:
-        return Failure(QiError.from_exception(error, code="FILE_UNREADABLE"))
-    if len(content) > max_bytes:
-        reason = f"larger than {max_bytes:,} bytes (see --max-file-size)"
-        return Failure(QiError.validation("FILE_TOO_LARGE", reason))
-    if b"\0" in content:
-        return Failure(QiError.validation("FILE_NOT_TEXT", "a binary file"))
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        reason = f"not UTF-8 text: byte {error.start} is {content[error.start]:#04x}"
-        return Failure(QiError.validation("FILE_NOT_TEXT", reason))
-    return Success(Text(text=text, size=len(content), digest=sha256(content).hexdigest()))
-
-
-def take_apart(path: Path, text: str) -> Result[Extract]:
+def take_apart(path: PurePath, text: str) -> Result[Extract]:
     """Take a text apart as its suffix says. Fails with FILE_MALFORMED or FILE_EMPTY [VALIDATION]."""
     try:
         with warnings.catch_warnings():

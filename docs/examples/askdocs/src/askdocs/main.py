@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import assert_never
@@ -19,7 +20,8 @@ from rich.text import Text
 
 from askdocs.arguments import Arguments, Ask, Ingest, Report, Stats, parser
 from askdocs.ingest import ingest
-from askdocs.model import Answer
+from askdocs.links import is_url, page_url
+from askdocs.model import Answer, IngestSummary
 from askdocs.report import write_report
 from askdocs.settings import Settings, load
 from askdocs.store import Index
@@ -49,8 +51,8 @@ async def _run(parsed: ParsedArgs[Arguments]) -> Result[None]:
         match command:
             case None:
                 return Failure(_no_command())
-            case Ingest(paths=paths):
-                return await _ingest(console, settings, log, [Path(path) for path in paths])
+            case Ingest():
+                return await _ingest(console, settings, log, command)
             case Ask():
                 return await _ask(console, settings, log, command)
             case Report(file=file):
@@ -77,14 +79,26 @@ def _explain(console: Console, configuration: Configuration) -> None:
 
 
 @early_return
-async def _ingest(console: Console, settings: Settings, log: Logger, paths: list[Path]) -> Result[None]:
+async def _ingest(console: Console, settings: Settings, log: Logger, command: Ingest) -> Result[None]:
     async with (await Index.create(settings.index.path)).unwrap() as index:
         with progress_bar(Console(stderr=True)) as progress:
-            summary = await ingest(
-                index, paths, max_bytes=settings.ingest.max_file_size, progress=progress, log=log
-            )
-        show_summary(console, summary.unwrap())
-    return Success(None)
+            ingested = await ingest(index, command.targets, settings=settings, progress=progress, log=log)
+        summary = ingested.unwrap()
+    if command.json:
+        sys.stdout.write(json.dumps(asdict(summary), indent=2) + "\n")
+    else:
+        show_summary(console, summary)
+    return _all_reached(command.targets, summary)
+
+
+def _all_reached(targets: Iterable[str], summary: IngestSummary) -> Result[None]:
+    """Fail with SITE_UNREADABLE [NETWORK] when a page that was named could not be read, whatever else was."""
+    named = {page_url(target).unwrap_or(target) for target in targets if is_url(target)}
+    unread = [one for one in summary.skipped if one.source in named]
+    if not unread:
+        return Success(None)
+    reasons = "; ".join(f"{one.source}: {one.reason} [{one.code}]" for one in unread)
+    return Failure(QiError.network("SITE_UNREADABLE", f"could not read {reasons}"))
 
 
 @early_return

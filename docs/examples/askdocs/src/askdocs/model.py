@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +54,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """A file that was not read, and why."""
+    """A file or page that was not read, and why. `source` is its path or URL."""
 
-    path: Path
+    source: str
     code: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSummary:
-    """What an ingest did. Files that did not change since the last time are `unchanged`."""
+    """What an ingest did. Documents that did not change since the last time are `unchanged`."""
 
     added: int
     updated: int

@@ -30,7 +30,26 @@ class IngestSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_file_size: int = Field(default=10_000_000, gt=0, description="bytes; a larger file is skipped")
+    max_file_size: int = Field(
+        default=10_000_000, gt=0, description="bytes; a larger file or page is skipped"
+    )
+    max_pages: int = Field(default=200, gt=0, description="pages read of each site")
+    depth: int = Field(default=5, ge=0, description="how many links away from the page named")
+    at_once: int = Field(default=4, ge=1, le=32, description="pages fetched at the same time")
+
+
+class WebSettings(BaseModel):
+    """How sites are spoken to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate: float = Field(default=5.0, gt=0, description="requests a second to one site, at most")
+    max_delay: float = Field(
+        default=10.0, gt=0, description="seconds between requests, at most, whatever a robots.txt asks for"
+    )
+    timeout: float = Field(default=20.0, gt=0, description="seconds that one try at a page may take")
+    retry_wait: float = Field(default=0.5, gt=0, description="seconds before the second try, at most")
+    cache: Path | None = Field(default=None, description="where pages are kept; else beside the index")
 
 
 class AskSettings(BaseModel):
@@ -57,6 +76,7 @@ class Settings(BaseModel):
 
     index: IndexSettings = IndexSettings()
     ingest: IngestSettings = IngestSettings()
+    web: WebSettings = WebSettings()
     ask: AskSettings = AskSettings()
     log: LogSettings = LogSettings()
 
@@ -87,6 +107,8 @@ def _given(flags: Flags, command: Command | None) -> Mapping[str, object]:
         ("index", "path"): flags.index,
         ("log", "level"): flags.log_level,
         ("ingest", "max_file_size"): command.max_file_size if isinstance(command, Ingest) else None,
+        ("ingest", "max_pages"): command.max_pages if isinstance(command, Ingest) else None,
+        ("ingest", "depth"): command.depth if isinstance(command, Ingest) else None,
         ("ask", "limit"): command.limit if isinstance(command, Ask) else None,
     }
     layer: dict[str, dict[str, object]] = {}

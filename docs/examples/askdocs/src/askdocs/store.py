@@ -13,9 +13,9 @@ from typing import Final, Self
 from qicore.base import Failure, QiError, Result, Success
 from qicore.database import Database, DatabaseConfig, Row, Transaction
 
-from askdocs.extract import Text
 from askdocs.model import Answer, Asked, Document, Extract, Hit, Kind, Stats
 from askdocs.query import FOUND_END, FOUND_START, full_text_query
+from askdocs.texts import Text
 
 __all__ = ["Index"]
 

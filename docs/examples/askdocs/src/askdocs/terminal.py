@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from askdocs.ingest import Progress as Report
+from askdocs.crawl import Progress as Report
 from askdocs.model import Answer, IngestSummary, Stats
 from askdocs.query import marked
 from askdocs.report import duration, number, size
@@ -19,11 +19,12 @@ from askdocs.report import duration, number, size
 __all__ = ["progress_bar", "show_answer", "show_stats", "show_summary"]
 
 _SHOWN = 10
+_NO_TEXT = ("FILE_EMPTY", "PAGE_KIND_UNKNOWN")
 
 
 @contextmanager
 def progress_bar(console: Console) -> Generator[Report]:
-    """Show a bar while files are read, on a terminal; elsewhere, show nothing."""
+    """Show a bar while documents are read, on a terminal; elsewhere, show nothing."""
     columns = (
         TextColumn("reading"),
         BarColumn(),
@@ -34,8 +35,8 @@ def progress_bar(console: Console) -> Generator[Report]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
-        def report(done: int, total: int, path: Path) -> None:
-            bar.update(task, completed=done, total=total, description=escape(path.name))
+        def report(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=escape(name))
 
         yield report
 
@@ -46,12 +47,14 @@ def show_summary(console: Console, summary: IngestSummary) -> None:
         f"{number(getattr(summary, name))} {name}" for name in ("added", "updated", "unchanged", "removed")
     )
     console.print(f"{counts}; {number(summary.passages)} passages in {duration(summary.seconds)}")
-    # That a file has no text, such as code without docstrings, is no news to its owner.
-    told = [one for one in summary.skipped if one.code != "FILE_EMPTY"]
+    # That a file has no text, such as code without docstrings or a linked picture, is no news to its owner.
+    told = [one for one in summary.skipped if one.code not in _NO_TEXT]
     for one in told[:_SHOWN]:
-        console.print(Text(f"  skipped {one.path}: {one.reason} [{one.code}]"))
+        console.print(Text(f"  skipped {one.source}: {one.reason} [{one.code}]"))
     if len(told) > _SHOWN:
-        console.print(f"  and {number(len(told) - _SHOWN)} more skipped: --log-level info names each")
+        codes = Counter(one.code for one in told[_SHOWN:])
+        counts = ", ".join(f"{number(count)} {code}" for code, count in codes.most_common())
+        console.print(f"  and {number(codes.total())} more skipped: {counts}; --log-level info names each")
     if empty := len(summary.skipped) - len(told):
         console.print(f"  {number(empty)} without any text")
 
