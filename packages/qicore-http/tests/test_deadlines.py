@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qicore.http import HTTPClient, HTTPConfig
-from qicore.http.deadlines import Deadlines
+from qicore.http.deadlines import Deadlines, Watch
 from qicore_testkit.fault_server import FaultServer
 from qicore_testkit.faults import answer, hang
 
@@ -96,12 +96,13 @@ async def test_a_group_that_fails_takes_its_calls_along() -> None:
         await asyncio.sleep(0.01)
         raise ValueError("no more")
 
+    tasks: list[asyncio.Task[str]] = []
     with pytest.raises(ExceptionGroup, match="unhandled") as caught:
         async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(guarded(deadlines, 30, 30))
+            tasks.append(group.create_task(guarded(deadlines, 30, 30)))
             group.create_task(fail())
     assert caught.group_contains(ValueError)
-    assert waiting.cancelled()
+    assert tasks[0].cancelled()
 
 
 async def test_what_has_ended_takes_no_room() -> None:
@@ -109,13 +110,7 @@ async def test_what_has_ended_takes_no_room() -> None:
     for _ in range(5000):
         await guarded(deadlines, 600, 0)
     gc.collect()
-    assert (
-        sum(
-            isinstance(one, tuple) and len(one) == 3 and one[2].__class__.__name__ == "Watch"
-            for one in gc.get_objects()
-        )
-        < 600
-    )
+    assert sum(isinstance(one, Watch) for one in gc.get_objects()) < 600
 
 
 def test_a_new_event_loop_starts_anew() -> None:
