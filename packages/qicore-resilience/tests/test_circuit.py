@@ -134,6 +134,18 @@ async def test_the_options_say_what_counts(service: Make) -> None:
     assert it.breaker.state == "OPEN"
 
 
+async def test_an_error_that_tells_nothing_counts_as_neither(service: Make) -> None:
+    it = service(failure_threshold=1, half_open_requests=1, counts=lambda e: None if e.context else True)
+    await it.ask(DOWN)
+    it.now += 60
+    assert code(await it.ask(ABSENT)) == "HTTP_ERROR"
+    assert it.breaker.state == "HALF_OPEN", "it was no successful probe"
+    assert (await it.ask()).is_success, "and gave its permit back"
+    assert it.breaker.state == "CLOSED"
+    seen = it.breaker.statistics()
+    assert (seen.succeeded, seen.failed, seen.released) == (1, 1, 1)
+
+
 async def test_a_broken_predicate_counts_as_a_failure_and_is_logged(
     service: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

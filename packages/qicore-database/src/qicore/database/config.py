@@ -6,10 +6,12 @@ from typing import Final, Literal
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.database.names import check_name
+from qicore.resilience import CircuitBreakerConfig
 
 __all__ = ["DatabaseConfig", "check_config"]
 
 SYNCHRONOUS: Final = ("full", "normal")
+_BREAKER: Final = CircuitBreakerConfig(monitoring_period=60.0, reset_timeout=5.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +30,10 @@ class DatabaseConfig:
         foreign_keys: whether foreign keys are enforced.
         read_only: open the file without the right to write; it must exist.
         pragmas: further settings, given to every connection as it opens, such as `{"cache_size": -64000}`.
+        circuit_breaker: when to leave a database alone that is busy or out of reach, and answer CIRCUIT_OPEN
+            at once; or None for never. By default at 5 failures within a minute, since one task that waits
+            for locks needs 25 seconds for so many, and for 5 seconds, since a lock goes as it came. Where
+            `counts` is left as it is, DB_BUSY, DB_TIMEOUT and DB_CONNECT_FAILED count, for a full disk not.
     """
 
     readers: int = 4
@@ -38,6 +44,7 @@ class DatabaseConfig:
     foreign_keys: bool = True
     read_only: bool = False
     pragmas: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
+    circuit_breaker: CircuitBreakerConfig | None = _BREAKER
 
 
 def check_config(config: DatabaseConfig) -> Result[DatabaseConfig]:
@@ -65,6 +72,9 @@ def check_config(config: DatabaseConfig) -> Result[DatabaseConfig]:
             wrong.append(f"pragmas: {name!r} is not a name")
         if not (type(value) is int or (isinstance(value, str) and check_name(value) is None)):
             wrong.append(f"pragmas: the value of {name!r} must be an int or a word")
+    breaker = Success(None) if config.circuit_breaker is None else config.circuit_breaker.check()
+    if breaker.error is not None:
+        wrong.append(f"circuit_breaker: {breaker.error.message}")
     if wrong:
         return Failure(QiError.configuration("DB_INVALID_CONFIG", "; ".join(wrong)))
     return Success(config)

@@ -7,7 +7,7 @@ import time
 import warnings
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -15,9 +15,11 @@ from qicore.base import Failure, QiError, Result, Success
 from qicore.database.config import DatabaseConfig, check_config
 from qicore.database.engine import Engine, PoolStatus
 from qicore.database.errors import bad_query, closed, connect_failed
+from qicore.database.guard import GuardedEngine, guard_options
 from qicore.database.migrations import Migration, read_migrations
 from qicore.database.operations import Operations
 from qicore.database.transaction import Transaction, TransactionBlock, end_with_task, run_transaction
+from qicore.resilience import CircuitBreaker
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -43,12 +45,14 @@ class Database(Operations):
     Success([{'id': 1, 'name': 'Ann'}])
     """
 
-    __slots__ = ("__weakref__", "_closed", "_engine", "_loop")
+    __slots__ = ("__weakref__", "_breaker", "_closed", "_engine", "_guard", "_loop")
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, breaker: CircuitBreaker | None = None) -> None:
         """Wrap an engine that was opened in the running event loop. Use `connect`."""
-        self._engine = engine
-        self._runner = engine
+        self._breaker = breaker
+        self._guard = None if breaker is None else GuardedEngine(engine, breaker)
+        self._engine: Engine = self._guard or engine
+        self._runner = self._engine
         self._closed = False
         self._loop = get_running_loop()
 
@@ -82,7 +86,13 @@ class Database(Operations):
             return Failure(connect_failed(f"there is no engine for {scheme[:20]!r} URLs, only for sqlite"))
         from qicore.database.sqlite.engine import SqliteEngine
 
-        return (await SqliteEngine.open(where, options.unwrap(), clock)).map(cls)
+        settings = options.unwrap()
+        guarded = settings.circuit_breaker
+        breaker = None
+        if guarded is not None:
+            # Named by the file alone: the name is logged.
+            breaker = CircuitBreaker(guard_options(guarded), name=PurePath(where).name, clock=clock)
+        return (await SqliteEngine.open(where, settings, clock)).map(lambda engine: cls(engine, breaker))
 
     @property
     def raw(self) -> "aiosqlite.Connection":
@@ -90,10 +100,23 @@ class Database(Operations):
         raw: aiosqlite.Connection = self._engine.raw
         return raw
 
+    @property
+    def circuit_breaker(self) -> CircuitBreaker | None:
+        """What all calls go through, if the options say so: to look at, to listen to, to open by hand.
+
+        While it is closed it counts failures only, unless its options have rates: `pool()` tells how many
+        statements were served. What runs is never turned away, nor is `close()`.
+        """
+        return self._breaker
+
     def _refusal(self) -> QiError | None:
         if self._loop is get_running_loop() and not self._closed:
             return None
         return closed() if self._closed else bad_query("the database was opened in another event loop")
+
+    def _failed(self, error: QiError) -> None:
+        if self._guard is not None:
+            self._guard.heard(error)
 
     async def begin(self) -> Result[Transaction]:
         """Begin a transaction; it waits for the transactions before it. DB_BUSY, DB_POOL_EXHAUSTED in time.

@@ -12,6 +12,7 @@ from qicore.base import Result
 from qicore.database.migrations import Migration
 from qicore.database.rows import Shape
 from qicore.database.values import Params
+from qicore.resilience import CircuitState
 
 __all__ = ["Cursor", "Engine", "Outcome", "PoolStatus", "Runner", "Session"]
 
@@ -36,6 +37,7 @@ class PoolStatus:
         in_transaction: whether a transaction holds the writer.
         served: statements answered since the database was opened.
         commits: commits that answered them; fewer than the writes, where writes shared one.
+        circuit: the state of the circuit breaker, None without one.
     """
 
     readers: int
@@ -46,6 +48,7 @@ class PoolStatus:
     in_transaction: bool
     served: int
     commits: int
+    circuit: CircuitState | None = None
 
 
 class Cursor(Protocol):

@@ -17,6 +17,7 @@ __all__ = [
     "closed",
     "connect_failed",
     "invalid_row",
+    "is_unavailable",
     "migration_mismatch",
     "pool_exhausted",
     "row_not_found",
@@ -97,6 +98,26 @@ def translate(exception: Exception, sql: str | None = None) -> QiError:
     # Without its traceback, whose frames would keep the parameters alive.
     error.__cause__ = exception.with_traceback(None)
     return error
+
+
+def is_unavailable(error: QiError) -> bool | None:
+    """Whether an error says that the database is busy, out of reach or broken: what a circuit breaker counts.
+
+    None when it says nothing of the database, which was not asked then: the connections are all taken, or the
+    database was closed. A full disk does not count either way but as an answer: reads go on.
+
+    >>> is_unavailable(timed_out(30, None))
+    True
+    >>> is_unavailable(translate(sqlite3.IntegrityError("UNIQUE constraint failed: users.name"))) is None
+    True
+    """
+    if error.code == TIMEOUT[0]:
+        return True
+    said = error.context.get("sqlite")
+    if said is None:
+        return None
+    ill = error.code in (BUSY[0], CONNECT_FAILED[0]) or error.category is ErrorCategory.UNKNOWN
+    return ill and said != "SQLITE_FULL"
 
 
 def bad_query(message: str, **context: object) -> QiError:

@@ -33,7 +33,7 @@ class Operations(ABC):
     `into` says what a row becomes: a dict when it is left out, or `tuple`, a dataclass, a pydantic model, or
     for a query of one column the type of its values (`into=int`). Any operation can fail with DB_BAD_QUERY
     (the statement, a name or a value can't be used, or a row does not fit `into`), DB_BUSY, DB_TIMEOUT,
-    DB_POOL_EXHAUSTED and DB_CONNECT_FAILED; one that writes also with DB_CONSTRAINT.
+    DB_POOL_EXHAUSTED, DB_CONNECT_FAILED and CIRCUIT_OPEN; one that writes also with DB_CONSTRAINT.
     """
 
     __slots__ = ("_runner",)
@@ -43,6 +43,10 @@ class Operations(ABC):
     @abstractmethod
     def _refusal(self) -> QiError | None:
         """Return why nothing can be done now, or None."""
+
+    @abstractmethod
+    def _failed(self, error: QiError) -> None:
+        """Take note that the runner could not do what it was asked."""
 
     @overload
     async def query(self, sql: str, params: Params = (), /) -> Result[list[Row]]: ...
@@ -62,11 +66,12 @@ class Operations(ABC):
                 params = adapt_params(params)
             except QiError as error:
                 return Failure(error)
-        if into is dict:
-            return await self._runner.fetch(sql, params, DICTS)
-        shape = shape_of(into)
+        shape = DICTS if into is dict else shape_of(into)
         fetched = await self._runner.fetch(sql, params, shape)
-        if shape.build is None or fetched.is_failure:
+        if fetched.error is not None:
+            self._failed(fetched.error)
+            return fetched
+        if shape.build is None:
             return fetched
         return await _built(shape, fetched.unwrap())
 
@@ -92,7 +97,10 @@ class Operations(ABC):
                 params = adapt_params(params)
             except QiError as error:
                 return Failure(error)
-        return await self._runner.execute(sql, params)
+        executed = await self._runner.execute(sql, params)
+        if executed.error is not None:
+            self._failed(executed.error)
+        return executed
 
     async def execute_many(self, sql: str, rows: Iterable[Params], /) -> Result[int]:
         """Run a statement once for each row of parameters, all or nothing; return how many rows changed."""
@@ -103,7 +111,13 @@ class Operations(ABC):
             adapted = [adapt_params(row) for row in rows]
         except Exception as exception:  # noqa: BLE001 - whatever the caller's iterable raises is answered
             return Failure(translate(exception))
-        return await self._runner.execute_many(sql, adapted)
+        return await self._execute_many(sql, adapted)
+
+    async def _execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
+        executed = await self._runner.execute_many(sql, rows)
+        if executed.error is not None:
+            self._failed(executed.error)
+        return executed
 
     @overload
     async def create(self, table: str, row: object, /) -> Result[Row]: ...
@@ -126,7 +140,9 @@ class Operations(ABC):
             return Failure(error)
         shape = shape_of(into)
         inserted = await self._runner.insert(sql, params, target, shape)
-        if shape.build is not None and inserted.is_success:
+        if inserted.error is not None:
+            self._failed(inserted.error)
+        elif shape.build is not None:
             inserted = await _built(shape, inserted.unwrap())
         return _only(inserted, "no row was inserted")
 
@@ -228,7 +244,7 @@ class Operations(ABC):
             return Failure(translate(exception))
         if following is None:
             refusal = self._refusal()
-            return Failure(refusal) if refusal is not None else await self._runner.execute_many(sql, params)
+            return Failure(refusal) if refusal is not None else await self._execute_many(sql, params)
         return await self._insert_batches(sql, names, params, following, batches)
 
     async def _insert_batches(

@@ -50,6 +50,9 @@ class Transaction(Operations):
             return bad_query("a nested transaction is open: use it, or end it first")
         return None
 
+    def _failed(self, error: QiError) -> None:
+        """Its session has told the circuit breaker, if there is one."""
+
     @property
     def _name(self) -> str:
         return f"qicore_{self._depth}"

@@ -38,9 +38,10 @@ class CircuitBreakerConfig:
             with `slow_call_rate`.
         slow_call_rate: the share of slow calls, above 0 and up to 1, that opens the circuit, once there were
             `minimum_calls`, beside what failures do; or None.
-        counts: which errors say that the service is ill, and so are failures. Any other counts as a success,
-            for the service answered; but CIRCUIT_OPEN, BULKHEAD_FULL and RATE_LIMITED count as neither, for
-            it was never asked.
+        counts: whether an error says that the service is ill, and so is a failure. False means that the
+            service answered, which counts as a success; None that the error tells nothing of it, and counts
+            as neither. CIRCUIT_OPEN, BULKHEAD_FULL and RATE_LIMITED count as neither for False, too: the
+            service was never asked.
     """
 
     failure_threshold: int = 5
@@ -51,7 +52,7 @@ class CircuitBreakerConfig:
     minimum_calls: int = 10
     slow_call_duration: float | None = None
     slow_call_rate: float | None = None
-    counts: Callable[[QiError], bool] = is_ill
+    counts: Callable[[QiError], bool | None] = is_ill
 
     def check(self) -> Result[Self]:
         """Return these options, or INVALID_RESILIENCE_CONFIG [VALIDATION] naming every one that is wrong."""

@@ -117,14 +117,15 @@ class Circuit:
 
     def fail(self, phase: Closed | HalfOpen, started: float, error: QiError) -> None:
         """Take in that a call failed which `phase` let through; what that means is up to `error`."""
-        if self._is_failure(error):
+        ill = self._is_ill(error)
+        if ill:
             self._settle(phase, started, error)
-        elif error.code in NEVER_CALLED:
+        elif ill is None or error.code in NEVER_CALLED:
             phase.release()
         else:
             self._settle(phase, started, None)
 
-    def _is_failure(self, error: QiError) -> bool:
+    def _is_ill(self, error: QiError) -> bool | None:
         try:
             return self._config.counts(error)
         except Exception:  # noqa: BLE001 - logged, and taken for a failure: nothing here hurts a call

@@ -39,7 +39,7 @@ class Permit:
             self._circuit.succeed(phase, self._started)
 
     def failure(self, error: QiError) -> None:
-        """Count the call as what `error` says: a failure, if `config.counts` finds that it is one."""
+        """Count the call as what `error` says, which is up to `config.counts`."""
         phase, self._phase = self._phase, None
         if phase is not None:
             self._circuit.fail(phase, self._started, error)
