@@ -14,7 +14,7 @@ from qicore_testkit.faults import answer, drip, hang, redirect, slow_headers
 
 
 async def late(ask: Any, method: str, url: str, **options: Any) -> Any:
-    error = (await ask(method, url, **options)).error
+    error = (await ask(method, url, retry=None, **options)).error
     assert error is not None
     assert (error.code, error.get_category()) == ("TIMEOUT_ERROR", ErrorCategory.TIMEOUT)
     return error
@@ -36,29 +36,29 @@ async def test_a_dripping_body(ask: Any, fault_server: FaultServer) -> None:
 
 async def test_dripping_headers(ask: Any, fault_server: FaultServer) -> None:
     url = fault_server.on("/slow", slow_headers(0.05, 100))
-    error = await late(ask, "GET", url, timeout=0.4)
+    error = await late(ask, "GET", url, timeout=0.2)
     assert error.context["sent"] is True
 
 
 async def test_silence(ask: Any, fault_server: FaultServer) -> None:
-    await late(ask, "GET", fault_server.on("/hang", hang()), timeout=0.3)
+    await late(ask, "GET", fault_server.on("/hang", hang()), timeout=0.1)
 
 
 async def test_redirects_share_the_time(ask: Any, fault_server: FaultServer) -> None:
     def slowly(exchange: Any) -> None:
-        exchange.sleep(0.2)
+        exchange.sleep(0.08)
         redirect("/again")(exchange)
 
     fault_server.on("/again", slowly)
-    await late(ask, "GET", fault_server.url + "/again", timeout=0.5)
+    await late(ask, "GET", fault_server.url + "/again", timeout=0.2)
     assert 1 < fault_server.count("/again") < 5
 
 
 async def test_waiting_for_a_connection(ask: Any, fault_server: FaultServer) -> None:
-    ask.configure(HTTPConfig(max_connections=1, timeout=0.4))
+    ask.configure(HTTPConfig(max_connections=1, timeout=0.2))
     url = fault_server.on("/hang", hang())
-    first = asyncio.create_task(ask("GET", url, timeout=0.8))
-    await asyncio.sleep(0.1)
+    first = asyncio.create_task(ask("GET", url, timeout=0.4))
+    await asyncio.sleep(0.05)
     error = await late(ask, "GET", fault_server.on("/quick", answer(200)))
     assert error.context["sent"] is False
     assert fault_server.count("/quick") == 0
@@ -66,20 +66,20 @@ async def test_waiting_for_a_connection(ask: Any, fault_server: FaultServer) -> 
 
 
 async def test_a_full_pool_has_a_time_of_its_own(ask: Any, fault_server: FaultServer) -> None:
-    ask.configure(HTTPConfig(max_connections=1, pool_timeout=0.2, timeout=5))
-    first = asyncio.create_task(ask("GET", fault_server.on("/hang", hang()), timeout=0.6))
-    await asyncio.sleep(0.1)
+    ask.configure(HTTPConfig(max_connections=1, pool_timeout=0.1, timeout=5))
+    first = asyncio.create_task(ask("GET", fault_server.on("/hang", hang()), timeout=0.3))
+    await asyncio.sleep(0.05)
     error = await late(ask, "GET", fault_server.on("/quick", answer(200)))
     assert (error.context["reason"], error.context["sent"]) == ("pool", False)
     await first
 
 
 async def test_a_silent_server_has_a_time_of_its_own(ask: Any, fault_server: FaultServer) -> None:
-    ask.configure(HTTPConfig(read_timeout=0.2, timeout=5))
+    ask.configure(HTTPConfig(read_timeout=0.15, timeout=5))
     error = await late(ask, "GET", fault_server.on("/hang", hang()))
     assert (error.context["reason"], error.context["sent"]) == ("read", True)
     # What comes slowly, but comes, is in time.
-    slow = fault_server.on("/drip", drip([b"x"] * 5, 0.1))
+    slow = fault_server.on("/drip", drip([b"x"] * 5, 0.05))
     assert (await ask("GET", slow)).unwrap().content == b"xxxxx"
 
 
@@ -89,18 +89,18 @@ async def test_a_server_that_takes_nothing(ask: Any, fault_server: FaultServer) 
         exchange.close()
 
     fault_server.on_connect.append(deaf)
-    error = await late(ask, "POST", fault_server.url, content=b"x" * 30_000_000, timeout=0.5)
+    error = await late(ask, "POST", fault_server.url, content=b"x" * 30_000_000, timeout=0.2)
     assert error.context["sent"] is True
 
 
 async def test_a_handshake_that_never_ends(ask: Any, fault_server: FaultServer) -> None:
     fault_server.on_connect.append(lambda exchange: exchange.wait_for_close())
-    error = await late(ask, "GET", f"https://127.0.0.1:{fault_server.port}/", timeout=0.4)
+    error = await late(ask, "GET", f"https://127.0.0.1:{fault_server.port}/", timeout=0.15)
     assert error.context["sent"] is False
 
 
 async def test_connecting_has_a_time_of_its_own(ask: Any, fault_server: FaultServer) -> None:
-    ask.configure(HTTPConfig(connect_timeout=0.3, timeout=5))
+    ask.configure(HTTPConfig(connect_timeout=0.1, timeout=5))
     fault_server.on_connect.append(lambda exchange: exchange.wait_for_close())
     error = await late(ask, "GET", f"https://127.0.0.1:{fault_server.port}/")
     assert (error.context["reason"], error.context["sent"]) == ("connect", False)

@@ -27,10 +27,17 @@ class Decoder:
         self._object = zlib.decompressobj(_EITHER)
         # "deflate" is the zlib format (RFC 9110, section 8.4.1.2), yet some servers leave out its header.
         self._raw_allowed = raw_allowed
+        self._held: bytes = b""
         self._started = False
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Yield what the data hold, in pieces of at most 64 KiB; QiError (PARSE_ERROR) if they are broken."""
+        if self._raw_allowed and not self._started:
+            # It takes the two bytes of the header to tell.
+            data = self._held + data
+            if len(data) < 2:
+                self._held = data
+                return
         while data:
             if self._object.eof:
                 # A gzip body may have several members, one after the other (RFC 1952, section 2.2).
@@ -55,7 +62,7 @@ class Decoder:
 
     def finish(self) -> None:
         """Check that the compressed data ended; QiError (PARSE_ERROR) if they did not."""
-        if self._started and not self._object.eof:
+        if (self._started and not self._object.eof) or (self._held and not self._started):
             raise parse_error("the compressed body ends in the middle")
 
 

@@ -86,8 +86,7 @@ def redirect_url(url: httpx.URL, location: str, status: int) -> httpx.URL:
     'https://a.org/z#top'
     """
     try:
-        # A Location is a URI reference; servers send raw UTF-8 in it nevertheless.
-        target = url.join(location.encode("latin-1", "replace").decode("utf-8", "replace"))
+        target = url.join(_spelled(location))
     except (httpx.InvalidURL, ValueError) as error:
         raise invalid_url(location, f"the redirect leads to no URL: {error}").with_context(
             {"status": status}
@@ -102,6 +101,14 @@ def redirect_url(url: httpx.URL, location: str, status: int) -> httpx.URL:
         # RFC 9110, section 10.2.2.
         target = target.copy_with(fragment=url.fragment)
     return target
+
+
+def _spelled(location: str) -> str:
+    """Return the reference as it was meant: servers send raw UTF-8, which httpx may take for Latin-1."""
+    try:
+        return location.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return location
 
 
 def redirect_request(request: httpx.Request, status: int, location: str) -> httpx.Request:

@@ -15,6 +15,7 @@ By default `retry_on` is `is_transient`: no connection, a broken one, a timeout,
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import Final, cast
@@ -79,16 +80,11 @@ class Attempts:
     ) -> Attempts | None:
         """Return the attempts that may follow the first, which began at `begun`; None if none may."""
         options = cast("RetryConfig", call.retry)
-        now = time.monotonic()
-        ends = [
-            end
-            for end in (call.deadline, None if options.deadline is None else begun + options.deadline)
-            if end is not None
-        ]
-        left = min(ends) - now if ends else None
-        if (left is None or left > 0) and options.attempts > 1 and _worth(call, request, first, options):
+        left = _left(call, options, begun)
+        if options.attempts > 1 and left > 0 and _worth(call, request, first, options):
             # What is worth it was asked already, and is not asked again.
-            return cls(replace(options, deadline=left, retry_on=_always), call, request, first)
+            deadline = None if left == math.inf else left
+            return cls(replace(options, deadline=deadline, retry_on=_always), call, request, first)
         if options.budget is not None:
             options.budget.deposit()  # as `Retry` does for the calls it sees
         return None
@@ -129,10 +125,20 @@ def _worth(
 ) -> QiError | None:
     """Return the error of an attempt that is worth another, or None."""
     answer = result.data
+    if answer is not None and answer.status_code < 400:
+        return None
     error = result.error if answer is None else judge(call, answer).error
     if error is None or not may_repeat(request, error):
         return None
     return error if options.retry_on(error) else None
+
+
+def _left(call: Call, options: RetryConfig, begun: float) -> float:
+    """Return the seconds in which another attempt may begin."""
+    if call.deadline is None and options.deadline is None:
+        return math.inf
+    ends = (call.deadline, None if options.deadline is None else begun + options.deadline)
+    return min(end for end in ends if end is not None) - time.monotonic()
 
 
 def _always(_error: QiError) -> bool:

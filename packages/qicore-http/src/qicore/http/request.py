@@ -142,6 +142,8 @@ class Defaults:
             raise invalid_url(text, "a URL starts with http:// or https://")
         if not url.host:
             raise invalid_url(text, "it names no host")
+        if not 0 < (url.port or 80) < 65_536:
+            raise invalid_url(text, "its port is beyond 65535")
         userinfo = _userinfo(url)
         if userinfo is not None:
             url = url.copy_with(username=None, password=None)
