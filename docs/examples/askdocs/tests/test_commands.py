@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
+from qicore_testkit.site import Site, serving
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("ASKDOCS_")}
 
@@ -232,3 +234,63 @@ def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
     )
     assert done.stdout.strip() in ("0", "141")
     assert done.stderr == ""
+
+
+class TestSites:
+    QUICK = MappingProxyType({"ASKDOCS_WEB__RATE": "1000", "ASKDOCS_WEB__RETRY_WAIT": "0.01"})
+
+    def test_from_a_site_to_an_answer_and_again(self, folder: Path) -> None:
+        with serving(Site()) as site:
+            site.html("/docs/", "the beginning", "queue.html", "none.html", Cache_Control="max-age=0")
+            site.html("/docs/queue.html", "a queue hands things on", Cache_Control="max-age=0")
+            done = askdocs(folder, "ingest", f"{site.url}docs/", "docs", **self.QUICK)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert done.stdout.startswith("4 added, 0 updated, 0 unchanged, 0 removed; 4 passages in ")
+            assert f"  skipped {site.url}docs/none.html: " in done.stdout
+            assert "404" in done.stdout
+            assert done.stdout.rstrip().endswith("[HTTP_ERROR]")
+            again = askdocs(folder, "ingest", f"{site.url}docs/", "--json", **self.QUICK)
+            summary = json.loads(again.stdout)
+            assert (summary["added"], summary["unchanged"]) == (0, 2)
+            assert site.answers("/docs/queue.html") == [200, 304]
+            asked = askdocs(folder, "ask", "what does a queue do?")
+            assert f"{site.url}docs/queue.html:" in asked.stdout
+
+    def test_one_that_cannot_be_reached_is_told_and_the_rest_is_read(self, folder: Path) -> None:
+        with serving(Site()) as site:
+            url = site.url
+        done = askdocs(folder, "ingest", url, "docs", **self.QUICK)
+        assert done.returncode == 69
+        assert done.stdout.startswith("2 added")
+        assert f"error: could not read {url}" in done.stderr
+        assert "[SITE_UNREADABLE]" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_no_url_is_told_before_anything_is_done(self, folder: Path) -> None:
+        done = askdocs(folder, "ingest", "http://user:hunter2@site.example/", "docs")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "[INVALID_URL]" in done.stderr
+        assert "hunter2" not in done.stderr
+
+    def test_an_interrupt_in_the_middle_loses_nothing(self, folder: Path) -> None:
+        with serving(Site()) as site:
+            site.html("/", "start", *(f"{number}.html" for number in range(200)))
+            for number in range(200):
+                site.html(f"/{number}.html", f"the page called number{number}")
+            process = subprocess.Popen(
+                [sys.executable, "-m", "askdocs", "ingest", site.url],
+                cwd=folder,
+                env={**ENVIRONMENT, "ASKDOCS_WEB__RATE": "50"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            site.wait_for(20)
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate()
+        assert (process.returncode, stdout) == (130, "")
+        assert stderr.splitlines()[-1] == "interrupted"
+        kept = json.loads(askdocs(folder, "stats", "--json").stdout)
+        assert 10 <= kept["documents"] < 201
+        # Each is there whole: the first page, with its 200 links, has two passages, the others have one.
+        assert kept["passages"] == kept["documents"] + 1
