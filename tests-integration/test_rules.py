@@ -9,8 +9,8 @@ from workspace import ROOT, Package, output, packages
 
 EVERY = packages()
 by_package = pytest.mark.parametrize("package", EVERY, ids=lambda package: package.name)
-# What calls something outside goes through a breaker, and so may stand on the resilience package beside the base
-# (docs/designs/0008).
+# What calls something outside goes through a breaker, and so may stand on the resilience package beside the
+# base (docs/designs/0008).
 ON_RESILIENCE = {"qicore-http", "qicore-ai", "qicore-mcp", "qicore-database", "qicore-cache"}
 
 
