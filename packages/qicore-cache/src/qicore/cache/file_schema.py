@@ -75,6 +75,7 @@ def open_database(path: Path, namespace: str, timeout: float) -> tuple[sqlite3.C
     unless BEGIN says otherwise. While others make or recover the file this waits, for `timeout` seconds.
     """
     database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    database.text_factory = _to_text
     try:
         _prepare(database, namespace, time.monotonic() + timeout)
         found = database.execute("SELECT id FROM spaces WHERE name = ?", (namespace,)).fetchone()
@@ -87,6 +88,11 @@ def open_database(path: Path, namespace: str, timeout: float) -> tuple[sqlite3.C
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether another process holds a lock, so the same will succeed in a moment."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _to_text(data: bytes) -> str:
+    # SQLite's own way would raise an error that quotes what is damaged.
+    return data.decode(errors="surrogateescape")
 
 
 def _prepare(database: sqlite3.Connection, namespace: str, deadline: float) -> None:

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from qicore.cache.file_schema import open_database
 
@@ -23,7 +22,7 @@ __all__ = ["ANY_SIZE", "Entry", "FileStore", "Row"]
 ANY_SIZE: Final = 2**62
 
 _GET: Final = (
-    "SELECT CASE WHEN weight <= ? THEN value END, checksum, expires, until, used FROM entries"
+    "SELECT CASE WHEN weight <= ? THEN value END, checksum, expires, until FROM entries"
     " WHERE space = ? AND key = ?"
 )
 _SET: Final = """
@@ -52,18 +51,12 @@ _OVER_AT_ONCE: Final = 500
 
 
 class Row(NamedTuple):
-    """What lies at a key; `value` is None when it is larger than was asked for."""
+    """What lies at a key; `value` is None when it is larger than was asked for. All of it may be damaged."""
 
     value: bytes | None
     checksum: int
     expires: float | None
     until: float | None
-    used: int
-
-    @property
-    def intact(self) -> bool:
-        """Whether the value is what was written."""
-        return self.value is not None and crc32(self.value) == self.checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +66,14 @@ class Entry:
     Attributes:
         key: where.
         value: what; it weighs its length.
+        checksum: a number that only this value has at this key with these times, as far as that can be.
         expires: when it is over.
         until: when it is over even for who takes stale values.
     """
 
     key: str
     value: bytes
+    checksum: int
     expires: float | None = None
     until: float | None = None
 
@@ -154,8 +149,7 @@ class FileStore:
         found = self._execute(_GET, (most, self._space, key)).fetchone()
         if found is None:
             return None
-        over = found[3] if stale else found[2]
-        if over is not None and over <= self._clock():
+        if self._over(found[3] if stale else found[2]):
             return None
         if self._bounded:
             self._touched[key] = self._use()
@@ -179,7 +173,7 @@ class FileStore:
         found = self._execute(
             "SELECT expires FROM entries WHERE space = ? AND key = ?", (self._space, key)
         ).fetchone()
-        return found is not None and (found[0] is None or found[0] > self._clock())
+        return found is not None and not self._over(found[0])
 
     def keys(self, beginning: str, after: str, most: int) -> tuple[list[str], str | None]:
         """Return the keys with this beginning behind `after`, in order, of the next `most` there are.
@@ -213,7 +207,10 @@ class FileStore:
         self._touched.pop(key, None)
         self._execute(
             _SET,
-            (self._space, key, self._use(), entry.expires, entry.until, crc32(value), len(value), value),
+            (
+                *(self._space, key, self._use(), entry.expires, entry.until),
+                *(entry.checksum, len(value), value),
+            ),
         )
         self._added = True
         self._log += _PAGES_OF_ENTRY + len(value) // _PAGE
@@ -307,6 +304,10 @@ class FileStore:
             "SELECT entries, weight FROM spaces WHERE id = ?", (self._space,)
         ).fetchone()
         return int(max(entries - self._max_entries, weight > self._max_weight, 0))
+
+    def _over(self, moment: object) -> bool:
+        # What is no number is damaged, and as good as over.
+        return moment is not None and (not isinstance(moment, float) or moment <= self._clock())
 
     def _use(self) -> int:
         # By the clock, so that uses of several processes are in order, and never twice the same in this one.

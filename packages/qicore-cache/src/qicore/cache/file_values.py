@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeAlias
+from struct import Struct
+from typing import Any, Final, NamedTuple, TypeAlias
+from zlib import crc32
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cache.config import CacheConfig
@@ -14,6 +16,8 @@ from qicore.cache.keyspace import Keyspace
 from qicore.cache.times import jittered
 
 __all__ = ["Found", "Header", "Values"]
+
+_TIMES: Final = Struct("<dd")
 
 Header: TypeAlias = tuple[int, float | None, float | None]
 """What tells a value that was written from another one: its checksum and its times."""
@@ -40,13 +44,14 @@ class Values:
         unreadable: how many were damaged, foreign, or none that the serializer accepts.
     """
 
-    __slots__ = ("_clock", "_config", "_most", "_space", "unreadable")
+    __slots__ = ("_clock", "_config", "_most", "_seed", "_space", "unreadable")
 
     def __init__(self, config: CacheConfig, clock: Callable[[], float]) -> None:
         self._config = config
         self._clock = clock
         self._most = config.max_value_size
         self._space = Keyspace(config.namespace)
+        self._seed = crc32(config.namespace.encode())
         self.unreadable = 0
 
     def pack(self, key: str, value: object, ttl: float | None) -> Result[Entry]:
@@ -66,19 +71,30 @@ class Values:
         if ttl is None:
             ttl = config.ttl
             if ttl is None:
-                return Success(Entry(key, data))
+                return Success(Entry(key, data, self._checksum(key, data, None, None)))
         expires = self._clock() + jittered(ttl, config.ttl_jitter)
-        return Success(Entry(key, data, expires, expires + config.stale_ttl))
+        until = expires + config.stale_ttl
+        return Success(Entry(key, data, self._checksum(key, data, expires, until), expires, until))
 
     def open(self, key: str, row: Row) -> Found:
         """Return the value in a row. What can't be read is not there, and is counted."""
-        header = (row.checksum, row.expires, row.until)
-        data = row.value
-        if data is not None and len(data) <= self._most and row.intact:
-            # A serializer may raise anything, for the bytes may be anything.
-            with suppress(Exception):
+        data, checksum, expires, until = row
+        header = (checksum, expires, until)
+        # A serializer may raise anything, and what is damaged may be of any type.
+        with suppress(Exception):
+            if (
+                data is not None
+                and len(data) <= self._most
+                and self._checksum(key, data, expires, until) == checksum
+            ):
                 value = self._config.serializer.loads(data, key=self._space.name(key))
-                stale = row.expires is not None and row.expires <= self._clock()
-                return Found(Success(value), header, stale)
+                return Found(Success(value), header, expires is not None and expires <= self._clock())
         self.unreadable += 1
         return Found(Failure(key_not_found(key)), header)
+
+    def _checksum(self, key: str, data: bytes, expires: float | None, until: float | None) -> int:
+        # Of the key too: the damaged index of a database leads to the value of another.
+        checksum = crc32(key.encode(), self._seed)
+        if expires is not None:
+            checksum = crc32(_TIMES.pack(expires, until), checksum)
+        return crc32(data, checksum)
