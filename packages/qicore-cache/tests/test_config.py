@@ -44,3 +44,4 @@ def test_a_wrong_time_to_live_has_its_code(options: dict[str, Any]) -> None:
 
 def test_the_defaults_are_right() -> None:
     assert CacheConfig().check().is_success
+    assert CacheConfig() == CacheConfig()

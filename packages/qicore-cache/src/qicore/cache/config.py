@@ -15,6 +15,7 @@ from qicore.resilience import CircuitBreakerConfig
 __all__ = ["CacheConfig"]
 
 _CHOICES: Final = ("fail", "fall_through")
+_MESSAGE_PACK: Final = MessagePackSerializer()  # one for all, so that equal options are equal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +56,7 @@ class CacheConfig:
     max_weight: int | None = None
     weigh: Callable[[Any], int] | None = None
     max_value_size: int = 64 * 1024 * 1024
-    serializer: Serializer = field(default_factory=MessagePackSerializer, repr=False)
+    serializer: Serializer = field(default=_MESSAGE_PACK, repr=False)
     timeout: float = 5.0
     lock_timeout: float = 30.0
     max_connections: int = 50
@@ -90,8 +91,7 @@ class CacheConfig:
             wrong.append("max_value_size must be a whole number of bytes")
         if not _is_number(self.ttl_jitter) or self.ttl_jitter > 1:
             wrong.append("ttl_jitter must be a share from 0 to 1")
-        namespace: object = self.namespace  # whatever callers without types gave
-        if not isinstance(namespace, str) or not namespace or not _is_text(namespace):
+        if not _is_text(self.namespace) or not self.namespace:
             wrong.append("namespace must be a text that is not empty")
         if self.weigh is not None and self.max_weight is None:
             wrong.append("weigh goes with max_weight")
@@ -112,7 +112,9 @@ def _is_number(value: object, *, least: float = 0) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
 
 
-def _is_text(value: str) -> bool:
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -161,9 +161,10 @@ class Flights:
         """Give the lead to one that waits, or end the flight when none does."""
         while (waiter := flight.next_waiter()) is not None:
             waiter.outcome = LEAD
-            flight.loop = waiter.loop
             if waiter.wake():
+                flight.loop = waiter.loop
                 return
+            waiter.outcome = None
         del self._flights[key]
 
     # ----

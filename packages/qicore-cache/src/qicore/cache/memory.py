@@ -54,6 +54,8 @@ class MemoryCache(Cache[V]):
         self._weigh = config.weigh
         self._flights = Flights()
         self._refreshes = Refreshes(self._flights)
+        # Counted without a lock: between the read and the write of `+=` with a plain number CPython changes
+        # no thread. So what is added is a name or a literal, never a call.
         self._hits = self._misses = self._stale_hits = self._sets = self._removals = 0
         self._loads = self._load_failures = self._failures = 0
 
@@ -243,7 +245,8 @@ class MemoryCache(Cache[V]):
             self._failures += 1
         else:
             now = self._clock()
-            self._sets += self._put(key, made, self._end(ttl, now), weight, now, token)
+            if self._put(key, made, self._end(ttl, now), weight, now, token):
+                self._sets += 1
         return made
 
     def _not_made(self, key: str, token: object) -> None:
@@ -265,8 +268,9 @@ class MemoryCache(Cache[V]):
             entry = self._find(key)
             if _is_live(entry, now):
                 found[key] = entry[1].data
-        self._hits += len(found)
-        self._misses += len(checked.data) - len(found)
+        hits, misses = len(found), len(checked.data) - len(found)
+        self._hits += hits
+        self._misses += misses
         return Success(found)
 
     def set_many(self, values: Mapping[str, V], ttl: float | None = None) -> Result[None]:
@@ -285,7 +289,8 @@ class MemoryCache(Cache[V]):
             entries[key] = (Success(value), self._end(ttl, now), weight)
         if not self._store.put_all(entries, now):
             return Failure(closed())
-        self._sets += len(entries)
+        count = len(entries)
+        self._sets += count
         return _DONE
 
     def keys(self, pattern: str = "*") -> Result[list[str]]:
@@ -307,7 +312,8 @@ class MemoryCache(Cache[V]):
         """Remove all values."""
         if self._store.closed:
             return Failure(closed())
-        self._removals += self._store.clear(self._clock())
+        removed = self._store.clear(self._clock())
+        self._removals += removed
         return _DONE
 
     def flush(self) -> Result[None]:

@@ -63,17 +63,21 @@ class Refreshes:
 
     async def close(self) -> None:
         """Cancel the tasks, and wait for those of this event loop. None begins any more."""
-        tasks = self.stop()
         loop = asyncio.get_running_loop()
-        own = [task for task in tasks if task.get_loop() is loop and task is not asyncio.current_task()]
+        own = [task for task in self.stop() if task.get_loop() is loop]
         if own:
             await asyncio.wait(own)
 
     def stop(self) -> list[asyncio.Task[None]]:
-        """Cancel the tasks without waiting, from any thread, and return them. None begins any more."""
+        """Cancel the tasks without waiting, from any thread, and return them. None begins any more.
+
+        The task that calls this goes on: a computation may close its own cache.
+        """
+        current = _current_task()
         with self._lock:
             self._closed = True
-            tasks = [task for task in self._running.values() if isinstance(task, asyncio.Task)]
+            running = [task for task in self._running.values() if isinstance(task, asyncio.Task)]
+        tasks = [task for task in running if task is not current]
         for task in tasks:
             with suppress(RuntimeError):  # its loop is closed, so it can't go on anyway
                 task.get_loop().call_soon_threadsafe(task.cancel)
@@ -101,6 +105,13 @@ class Refreshes:
             _report(key, self._flights.fly_sync(key, compute))
         finally:
             self._end(key, threading.current_thread())
+
+
+def _current_task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # there is no event loop in this thread
+        return None
 
 
 def _report(key: str, result: Result[Any]) -> None:
