@@ -19,6 +19,7 @@ import httpx
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.config import HTTPConfig
 from qicore.http.engines.reply import Deadline, Reply, SyncReply
+from qicore.http.engines.setup import proxies_of
 
 if TYPE_CHECKING:
     from qicore.http.engines.routes import Routes
@@ -58,7 +59,14 @@ class SyncEngine(Protocol):
 
 
 def open_engine(config: HTTPConfig) -> Result[AsyncEngine]:
-    """Return the engine that the options ask for, or INVALID_HTTP_CONFIG when it is not installed."""
+    """Return the engine that the options ask for, or INVALID_HTTP_CONFIG when it is not installed.
+
+    >>> open_engine(HTTPConfig()).is_success
+    True
+    """
+    unusable = proxies_of(config).unusable()
+    if unusable is not None:
+        return Failure(QiError.validation("INVALID_HTTP_CONFIG", unusable))
     try:
         if config.engine == "aiohttp":
             from qicore.http.engines.aio import AiohttpEngine
@@ -72,7 +80,14 @@ def open_engine(config: HTTPConfig) -> Result[AsyncEngine]:
 
 
 def open_sync_engine(config: HTTPConfig) -> Result[SyncEngine]:
-    """Return the engine that the options ask for. aiohttp has no blocking side: INVALID_HTTP_CONFIG."""
+    """Return the engine that the options ask for. aiohttp has no blocking side: INVALID_HTTP_CONFIG.
+
+    >>> str(open_sync_engine(HTTPConfig(engine="aiohttp")).error)
+    'VALIDATION/INVALID_HTTP_CONFIG: engine: aiohttp has no blocking side, use httpx or httpx2'
+    """
+    unusable = proxies_of(config).unusable()
+    if unusable is not None:
+        return Failure(QiError.validation("INVALID_HTTP_CONFIG", unusable))
     if config.engine == "aiohttp":
         return Failure(
             QiError.validation(

@@ -11,28 +11,25 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
-import aiohttp
 import httpx
-from aiohttp.http import HttpProcessingError, HttpVersion11, StreamWriter
+from aiohttp.http import HttpVersion11, StreamWriter
 from aiohttp.streams import StreamReader
 from qicore.http.config import HTTPConfig
-from qicore.http.engines.aio_line import MAX_FIELD, MAX_FIELDS, AioLine, AioProtocol, Route
+from qicore.http.engines.aio_line import AioLine, Route
+from qicore.http.engines.aio_protocol import ENDED_EARLY, AioProtocol
 from qicore.http.engines.pool import Books, Slot
 from qicore.http.engines.pooled import PooledEngine
-from qicore.http.engines.proxies import Proxies
 from qicore.http.engines.reply import Reply
 from qicore.http.engines.routes import Key
-from qicore.http.engines.setup import guard_of, tls_options
+from qicore.http.engines.setup import guard_of, proxies_of, tls_options
 from qicore.http.tls import tls_context
 
 __all__ = ["AiohttpEngine"]
 
 _SMALL: Final = 64 * 1024
 """Bytes of a body that are handed to the transport at once."""
-_ENDED_EARLY: Final = "Server disconnected without sending a response."
-"""As httpcore says it."""
 
 
 class AiohttpEngine(PooledEngine[AioLine]):
@@ -43,13 +40,12 @@ class AiohttpEngine(PooledEngine[AioLine]):
     def __init__(self, config: HTTPConfig) -> None:
         super().__init__(config)
         self._guard = guard_of(config)
-        # Behind a proxy it is the proxy that connects, so that a guard here would guard nothing.
-        self._proxies = Proxies(config.proxy, trust_env=config.trust_env and self._guard is None)
+        self._proxies = proxies_of(config)
 
     def make(self, key: Hashable) -> AioLine:
         """Return a new connection for this key, which connects when it is first used."""
-        scheme, host, _ = origin = cast("Key", key)
-        found = self._proxies.choose(scheme.decode(), host.decode())
+        scheme, host, port = origin = cast("Key", key)
+        found = self._proxies.choose(scheme.decode(), host.decode(), port)
         proxy = None if found is None else httpx.URL(found)
         options = tls_options(self.config)
         secure = partial(tls_context, replace(options, http2=False))
@@ -67,16 +63,8 @@ class AiohttpEngine(PooledEngine[AioLine]):
             protocol = await line.open(loop, timeouts.get("connect"), self._guard)
         transport = protocol.transport
         if transport is None:
-            raise httpx.RemoteProtocolError(_ENDED_EARLY)
-        protocol.set_response_params(
-            skip_payload=request.method == "HEAD",
-            read_until_eof=True,
-            auto_decompress=False,
-            read_timeout=timeouts.get("read"),
-            max_line_size=MAX_FIELD,
-            max_field_size=MAX_FIELD,
-            max_headers=MAX_FIELDS,
-        )
+            raise httpx.RemoteProtocolError(ENDED_EARLY)
+        protocol.expect(timeouts.get("read"), bodiless=request.method == "HEAD")
         head = _head(line, request)
         stream = request.stream
         body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else None
@@ -84,12 +72,12 @@ class AiohttpEngine(PooledEngine[AioLine]):
             line.sent += len(head)
             transport.write(head + body if body else head)
             protocol.start_timeout()
-            message, payload = await _answer(line, protocol)
+            message, payload = await protocol.answer()
         else:
             upload = loop.create_task(_upload(line, protocol, head, request, timeouts.get("write")))
             upload.add_done_callback(partial(_uploaded, protocol))
             try:
-                message, payload = await _answer(line, protocol)
+                message, payload = await protocol.answer()
             finally:
                 if not upload.done():
                     # The server has answered, or will not: it has no use for the rest.
@@ -114,35 +102,6 @@ def _head(line: AioLine, request: httpx.Request) -> bytes:
     if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
         raise httpx.LocalProtocolError("a header has characters that no header may have")
     return head + line.fields + b"\r\n"
-
-
-async def _answer(line: AioLine, protocol: AioProtocol) -> tuple[Any, StreamReader]:
-    """Return the head of the response, past those that only say that it will come, and its body."""
-    try:
-        while True:
-            message, payload = await protocol.read()
-            line.received += 1
-            if message.code == 101:
-                raise httpx.RemoteProtocolError("the server switched to a protocol that nobody asked for")
-            if not 100 <= message.code < 200:
-                return message, payload
-    except aiohttp.ServerDisconnectedError as error:
-        if not isinstance(error.message, str):
-            line.received += 1  # a part of the head
-        raise httpx.RemoteProtocolError(_ENDED_EARLY) from error
-    except (aiohttp.ClientError, HttpProcessingError) as error:
-        raise _as_httpx(error, protocol) from error
-
-
-def _as_httpx(error: Exception, protocol: AioProtocol) -> Exception:
-    """Return the exception of httpx for one of aiohttp: the two have the same table from there on."""
-    if isinstance(error, aiohttp.SocketTimeoutError):
-        return httpx.ReadTimeout(str(error))
-    if isinstance(protocol.lost, OSError) or isinstance(error, OSError):
-        return httpx.ReadError(str(protocol.lost or error))
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return httpx.RemoteProtocolError("peer closed connection without sending complete message body")
-    return httpx.RemoteProtocolError(str(error))
 
 
 async def _upload(
@@ -197,8 +156,8 @@ class _Body:
         except BaseException as error:
             slot = self._slot
             await self.aclose()
-            if isinstance(error, aiohttp.ClientError | HttpProcessingError) and slot is not None:
-                raise _as_httpx(error, cast("AioProtocol", slot.line.protocol)) from error
+            if isinstance(error, Exception) and slot is not None:
+                raise cast("AioProtocol", slot.line.protocol).as_httpx(error) from error
             raise
         if data:
             return data

@@ -8,21 +8,15 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import httpx
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http import HttpProcessingError
+from qicore.http.engines.aio_protocol import AioProtocol
 from qicore.http.engines.dial import dial, look_up
 from qicore.http.engines.routes import Key
 from qicore.http.engines.wire import Peek
 from qicore.http.guard import NetworkGuard
 
-__all__ = ["MAX_FIELD", "MAX_FIELDS", "AioLine", "AioProtocol", "Route"]
-
-MAX_FIELD: Final = 100 * 1024
-"""Bytes of a header that are accepted: what h11 takes for a whole head."""
-MAX_FIELDS: Final = 256
+__all__ = ["AioLine", "Route"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +34,6 @@ class Route:
     proxy_context: Callable[[], ssl.SSLContext] | None
 
 
-class AioProtocol(ResponseHandler):
-    """aiohttp's protocol, which tells why the connection was lost.
-
-    When what follows a part of a body is no HTTP, aiohttp 3.14.5 tells nobody who waits for that body.
-
-    Attributes:
-        lost: the error that ended the connection, if there was one.
-    """
-
-    lost: BaseException | None = None
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Remember why."""
-        self.lost = exc
-        super().connection_lost(exc)
-
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
-        """Tell those who wait for the head, and those who wait for the body."""
-        cause = () if exc_cause is None else (exc_cause,)
-        payload = self._payload
-        super().set_exception(exc, *cause)
-        if payload is not None and payload.exception() is None and not payload.is_eof():
-            payload.set_exception(exc, *cause)
-
-
 class AioLine:
     """One connection, made by `open`; what the books of the pool ask, it answers.
 
@@ -72,7 +41,6 @@ class AioLine:
         prefix: what stands before the path in a request, when a proxy forwards it.
         fields: header fields for that proxy.
         sent: bytes written, roughly: more than before when anything was.
-        received: bytes read, roughly: more than before when anything was.
     """
 
     __slots__ = (
@@ -84,7 +52,6 @@ class AioLine:
         "fields",
         "prefix",
         "protocol",
-        "received",
         "sent",
     )
 
@@ -98,7 +65,11 @@ class AioLine:
         self.prefix = b""
         self.fields = b""
         self.sent = 0
-        self.received = 0
+
+    @property
+    def received(self) -> int:
+        """More than before when anything was read."""
+        return 0 if self.protocol is None else self.protocol.received
 
     async def open(
         self, loop: asyncio.AbstractEventLoop, seconds: float | None, guard: NetworkGuard | None
@@ -191,13 +162,10 @@ async def _start_tls(
 async def _tunnel(protocol: AioProtocol, host: bytes, port: int, fields: bytes) -> None:
     """Ask the proxy for a tunnel."""
     place = b"%b:%d" % (b"[%b]" % host if b":" in host else host, port)
-    protocol.set_response_params(read_until_eof=True, max_field_size=MAX_FIELD, max_line_size=MAX_FIELD)
+    protocol.expect(None)
     assert protocol.transport is not None
     protocol.transport.write(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (place, place, fields))
-    try:
-        message, _ = await protocol.read()
-    except HttpProcessingError as error:
-        raise httpx.ProxyError("the proxy did not speak HTTP") from error
+    message, _ = await protocol.answer()
     if not 200 <= message.code < 300:
         raise httpx.ProxyError(f"{message.code} {message.reason}")
 

@@ -33,18 +33,17 @@ class CoreEngine(PooledEngine["httpcore.AsyncConnectionInterface"]):
         library: Library = routes.library
         self._routes = routes
         self._library = library
-        self._wires = AsyncWires(library, opened=_put_down, guard=routes.guard)
         self.stale = (library.RemoteProtocolError, library.ReadError, library.WriteError)
         self.occupied = (library.ConnectionNotAvailable,)
 
     def make(self, key: Hashable) -> httpcore.AsyncConnectionInterface:
         """Return a new connection for this key, which connects when it is first used."""
-        pool = self._routes.factory(
-            cast("Key", key),
-            self._library.AsyncConnectionPool,
-            cast("httpcore.AsyncNetworkBackend", self._wires),
-        )
+        pool = self._routes.factory(cast("Key", key), self._library.AsyncConnectionPool, self._wires)
         return pool.create_connection(self._routes.origin(cast("Key", key)))
+
+    def _wires(self, handshakes: int) -> AsyncWires:
+        guard = self._routes.guard
+        return AsyncWires(self._library, opened=_put_down, guard=guard, handshakes=handshakes)
 
     async def carry(self, slot: Slot[httpcore.AsyncConnectionInterface], request: httpx.Request) -> Reply:
         """Send the request over the connection of this slot and return the head of the response."""

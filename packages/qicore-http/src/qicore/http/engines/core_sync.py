@@ -33,7 +33,6 @@ class SyncCoreEngine:
         self._library: Library = routes.library
         self._watch = Watch()
         self._opening = _Opening()
-        self._wires = SyncWires(routes.library, opened=self._put_down, guard=routes.guard, watch=self._watch)
         self.lock = threading.Lock()
         self.books: Books[httpcore.ConnectionInterface] = Books(
             self._make,
@@ -50,6 +49,15 @@ class SyncCoreEngine:
     def _make(self, key: Hashable) -> httpcore.ConnectionInterface:
         pool = self._routes.factory(cast("Key", key), self._library.ConnectionPool, self._wires)
         return pool.create_connection(self._routes.origin(cast("Key", key)))
+
+    def _wires(self, handshakes: int) -> SyncWires:
+        return SyncWires(
+            self._library,
+            opened=self._put_down,
+            guard=self._routes.guard,
+            watch=self._watch,
+            handshakes=handshakes,
+        )
 
     def _put_down(self, wire: SyncWire) -> None:
         if self._opening.slot is not None:

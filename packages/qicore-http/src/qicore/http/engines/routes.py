@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -10,8 +10,7 @@ import httpcore
 import httpx
 from qicore.http.config import HTTPConfig
 from qicore.http.engines.library import Library
-from qicore.http.engines.proxies import Proxies
-from qicore.http.engines.setup import guard_of, tls_options
+from qicore.http.engines.setup import guard_of, proxies_of, tls_options
 from qicore.http.methods import IDEMPOTENT
 from qicore.http.tls import tls_context
 
@@ -50,8 +49,7 @@ class Routes:
         self.library = library
         self.config = config
         self.guard = guard_of(config)
-        # Behind a proxy it is the proxy that connects, so that a guard here would guard nothing.
-        self._proxies = Proxies(config.proxy, trust_env=config.trust_env and self.guard is None)
+        self._proxies = proxies_of(config)
         self._factories: dict[tuple[str | None, bool], Any] = {}
 
     def multiplexed(self, key: Hashable) -> bool:
@@ -60,25 +58,38 @@ class Routes:
 
     def origin(self, key: Key) -> httpcore.Origin:
         """Return the key as the library spells it."""
-        return self.library.URL(scheme=key[0], host=key[1], port=key[2], target=b"/").origin
+        return self.library.URL(scheme=key[0], host=self._host(key), port=key[2], target=b"/").origin
+
+    def _host(self, key: Key) -> bytes:
+        host = key[1]
+        # httpcore 1.0.9 asks a proxy for `::1:443` (RFC 9110, section 7.1, wants brackets). Without a proxy
+        # the host is what is connected to, and has none.
+        return b"[%b]" % host if b":" in host and self._proxy_for(key) is not None else host
+
+    def _proxy_for(self, key: Key) -> str | None:
+        return self._proxies.choose(key[0].decode(), key[1].decode(), key[2])
 
     def request(self, request: httpx.Request) -> httpcore.Request:
         """Return the request as the library spells it."""
         url = request.url
+        host = url.raw_host
+        if b":" in host:
+            host = self._host(key_of(url))
         return self.library.Request(
             request.method,
-            self.library.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            self.library.URL(scheme=url.raw_scheme, host=host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
             content=cast("Any", request.stream),
             extensions=request.extensions,
         )
 
-    def factory(self, key: Key, kind: type[P], backend: object) -> P:
+    def factory(self, key: Key, kind: type[P], backend: Callable[[int], object]) -> P:
         """Return a pool of the library, whose books stay empty: it knows how to make connections.
 
-        It makes all kinds of them: direct, through a tunnel or a forwarding proxy, through SOCKS.
+        It makes all kinds of them: direct, through a tunnel, or to a forwarding proxy. `backend` is called
+        with the number of TLS handshakes that come before the request.
         """
-        proxy = self._proxies.choose(key[0].decode(), key[1].decode())
+        proxy = self._proxy_for(key)
         secure = key[0] == b"https"
         made = self._factories.get((proxy, secure))
         if made is None:
@@ -89,13 +100,13 @@ class Routes:
                 proxy=None if proxy is None else self._proxy(proxy),
                 keepalive_expiry=self.config.keepalive_expiry,
                 http2=self.config.http2,
-                network_backend=backend,
+                network_backend=backend(secure + (proxy is not None and proxy.startswith("https:"))),
             )
         return cast("P", made)
 
     def _proxy(self, address: str) -> httpcore.Proxy:
         url = httpx.URL(address)
-        auth = (url.username, url.password) if url.username or url.password else None
+        auth = (url.username.encode(), url.password.encode()) if url.username or url.password else None
         # A context of its own: httpcore sets on it, at each connection, that a proxy speaks HTTP/1.1.
         options = replace(tls_options(self.config), http2=False)
         secure = tls_context(options) if url.scheme == "https" else None

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpcore
 from qicore.http.engines.library import Library
+from qicore.http.engines.wire import bare
 from qicore.http.guard import NetworkGuard
 
 __all__ = ["SyncWire", "SyncWires", "Watch"]
@@ -41,8 +42,12 @@ class Watch(threading.local):
 class SyncWire:
     """A TCP connection, with or without TLS; what httpcore calls a NetworkStream."""
 
-    def __init__(self, library: Library, stream: httpcore.NetworkStream, watch: Watch) -> None:
+    def __init__(
+        self, library: Library, stream: httpcore.NetworkStream, watch: Watch, handshakes: int
+    ) -> None:
         self._library = library
+        # Until so many are over, what is written is not the request, but asks a proxy for a tunnel.
+        self._handshakes = handshakes
         self._stream = stream
         self._watch = watch
         self.sent = 0
@@ -59,7 +64,8 @@ class SyncWire:
         for start in range(0, len(buffer), _PIECE):
             piece = buffer[start : start + _PIECE] if len(buffer) > _PIECE else buffer
             left = self._watch.left(timeout, self._library.WriteTimeout)
-            self.sent += len(piece)
+            if self._handshakes == 0:
+                self.sent += len(piece)
             self._stream.write(piece, left)
 
     def close(self) -> None:
@@ -76,12 +82,11 @@ class SyncWire:
         """Return it with TLS inside."""
         try:
             left = self._watch.left(timeout, self._library.ConnectTimeout)
-            self._stream = self._stream.start_tls(ssl_context, server_hostname, left)
+            self._stream = self._stream.start_tls(ssl_context, bare(server_hostname), left)
         except BaseException:
             self._stream.close()
             raise
-        # What a proxy was sent to open the tunnel is not the request.
-        self.sent = self.received = 0
+        self._handshakes -= 1
         return self
 
     def get_extra_info(self, info: str) -> Any:
@@ -114,10 +119,12 @@ class SyncWires:
         opened: Callable[[SyncWire], None],
         guard: NetworkGuard | None,
         watch: Watch,
+        handshakes: int,
     ) -> None:
         self._library = library
         self._opened = opened
         self._guard = guard
+        self._handshakes = handshakes
         self._watch = watch
         self._backend = library.SyncBackend()
 
@@ -144,7 +151,7 @@ class SyncWires:
             except (self._library.ConnectError, self._library.ConnectTimeout) as error:
                 problem = error
                 continue
-            wire = SyncWire(self._library, stream, self._watch)
+            wire = SyncWire(self._library, stream, self._watch, self._handshakes)
             self._opened(wire)
             return wire
         raise problem or self._library.ConnectError(f"{host} has no address")

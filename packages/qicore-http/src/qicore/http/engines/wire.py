@@ -20,7 +20,7 @@ from qicore.http.engines.dial import dial, look_up
 from qicore.http.engines.library import Library
 from qicore.http.guard import NetworkGuard
 
-__all__ = ["AsyncWire", "AsyncWires", "Peek"]
+__all__ = ["AsyncWire", "AsyncWires", "Peek", "bare"]
 
 _HIGH_WATER = 256 * 1024
 """Bytes that may lie here unread before the server is made to wait."""
@@ -29,8 +29,10 @@ _HIGH_WATER = 256 * 1024
 class AsyncWire(asyncio.Protocol):
     """A TCP connection, with or without TLS; what httpcore calls an AsyncNetworkStream."""
 
-    def __init__(self, library: Library, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, library: Library, loop: asyncio.AbstractEventLoop, handshakes: int) -> None:
         self._library = library
+        # Until so many are over, what is written is not the request, but asks a proxy for a tunnel.
+        self._handshakes = handshakes
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._chunks: deque[bytes] = deque()
@@ -107,7 +109,8 @@ class AsyncWire(asyncio.Protocol):
             return
         if self._transport is None or self._transport.is_closing():
             raise self._library.WriteError("the connection was closed") from self._lost
-        self.sent += len(buffer)
+        if self._handshakes == 0:
+            self.sent += len(buffer)
         self._transport.write(buffer)
         while self._paused_writing:
             if self._lost is not None:
@@ -142,7 +145,7 @@ class AsyncWire(asyncio.Protocol):
         try:
             async with asyncio.timeout(timeout):
                 self._transport = await self._loop.start_tls(
-                    transport, self, ssl_context, server_hostname=server_hostname
+                    transport, self, ssl_context, server_hostname=bare(server_hostname)
                 )
         except TimeoutError as error:
             transport.abort()
@@ -155,8 +158,7 @@ class AsyncWire(asyncio.Protocol):
             raise
         if self._transport is None:
             raise self._library.ConnectError("the connection was closed during the TLS handshake")
-        # What a proxy was sent to open the tunnel is not the request.
-        self.sent = self.received = 0
+        self._handshakes -= 1
         return self
 
     def get_extra_info(self, info: str) -> Any:
@@ -193,10 +195,12 @@ class AsyncWires:
         *,
         opened: Callable[[AsyncWire], None],
         guard: NetworkGuard | None,
+        handshakes: int,
     ) -> None:
         self._library = library
         self._opened = opened
         self._guard = guard
+        self._handshakes = handshakes
 
     async def connect_tcp(
         self,
@@ -207,7 +211,7 @@ class AsyncWires:
         socket_options: Iterable[Any] | None = None,
     ) -> AsyncWire:
         loop = asyncio.get_running_loop()
-        wire = AsyncWire(self._library, loop)
+        wire = AsyncWire(self._library, loop, self._handshakes)
         self._opened(wire)
         try:
             async with asyncio.timeout(timeout):
@@ -238,6 +242,11 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 def _fail(waiter: asyncio.Future[None], late: type[Exception]) -> None:
     if not waiter.done():
         waiter.set_exception(late("nothing moved for too long"))
+
+
+def bare(host: str | None) -> str | None:
+    """Return a host as certificates name it: an IPv6 address without its brackets."""
+    return None if host is None else host.strip("[]")
 
 
 class Peek:
