@@ -1,5 +1,11 @@
 import asyncio
+import random
+import signal
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -8,6 +14,7 @@ from hypothesis import strategies as st
 from qicore.base import Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.resilience import RateLimiter, RateLimiterConfig, RateLimiters
+from qicore.resilience.rate_limiter import how_busy
 
 
 class Bench:
@@ -72,11 +79,14 @@ def test_too_early_is_told_when_to_come_again() -> None:
     assert [bench.call().is_success for _ in range(3)] == [True, True, False]
     error = assert_failure(bench.call(), "RATE_LIMITED")
     assert error.context["retry_after"] == pytest.approx(5)
+    assert error.context["name"] == "default"
     assert error.category.is_retryable
     bench.now += 5
     assert_success(bench.call())
     statistics = bench.limiter.statistics()
-    assert (statistics.allowed, statistics.rejected) == (3, 2)
+    assert (statistics.allowed, statistics.rejected, statistics.available) == (3, 2, 0)
+    bench.now += 100
+    assert bench.limiter.statistics().available == 2
 
 
 def test_one_waits_only_so_long() -> None:
@@ -102,19 +112,121 @@ async def test_tasks_are_served_in_order() -> None:
     assert order == list(range(10))
 
 
-async def test_the_last_in_line_gives_its_turn_back_when_it_is_cancelled() -> None:
+@pytest.mark.parametrize("order", ["as they came", "backwards", "at random"])
+async def test_a_storm_of_cancellations_gives_every_turn_back(order: str) -> None:
     limiter = RateLimiter(RateLimiterConfig(limit=1, period=60))
     assert_success(await limiter.call(lambda: Success(1)))
-    debt = limiter.debt()
-    tasks = [asyncio.ensure_future(limiter.call(lambda: Success(1))) for _ in range(5)]
+    before = how_busy(limiter)
+    for _ in range(5):
+        tasks = [asyncio.ensure_future(limiter.call(lambda: Success(1))) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert limiter.statistics().waiting == 50
+        assert how_busy(limiter) > before + 49 * 60
+        if order == "backwards":
+            tasks.reverse()
+        elif order == "at random":
+            random.shuffle(tasks)
+        for task in tasks:
+            task.cancel()
+        assert all(
+            isinstance(end, asyncio.CancelledError)
+            for end in await asyncio.gather(*tasks, return_exceptions=True)
+        )
+        assert how_busy(limiter) <= before
+    statistics = limiter.statistics()
+    assert (statistics.allowed, statistics.waiting, statistics.rejected) == (1, 0, 0)
+
+
+async def test_who_waits_behind_a_cancelled_one_keeps_the_place() -> None:
+    limiter = RateLimiter(RateLimiterConfig(limit=1, period=0.01))
+    order: list[int] = []
+
+    def numbered(number: int) -> Result[int]:
+        order.append(number)
+        return Success(number)
+
+    tasks = [asyncio.ensure_future(limiter.call(partial(numbered, number))) for number in range(10)]
     await asyncio.sleep(0)
-    assert limiter.debt() > debt + 4 * 60
-    for task in reversed(tasks):
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert limiter.debt() <= debt
-    assert limiter.statistics().allowed == 1
+    for number in (3, 4, 7):
+        tasks[number].cancel()
+    later = asyncio.ensure_future(limiter.call(partial(numbered, 10)))
+    await asyncio.gather(*tasks, later, return_exceptions=True)
+    assert order == [0, 1, 2, 5, 6, 8, 9, 10]
+
+
+def test_an_interrupt_gives_the_turn_back() -> None:
+    def interrupts(_: float) -> None:
+        raise KeyboardInterrupt
+
+    limiter = RateLimiter(RateLimiterConfig(limit=1, period=60), sleep_sync=interrupts)
+    assert_success(limiter.call_sync(lambda: Success(1)))
+    before = how_busy(limiter)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            limiter.call_sync(lambda: Success(1))
+    assert how_busy(limiter) <= before
+    assert limiter.statistics().waiting == 0
+
+
+async def test_the_rate_holds_after_a_loop_was_held_up() -> None:
+    limiter = RateLimiter(RateLimiterConfig(limit=1, period=0.02, burst=1))
+    begun: list[float] = []
+
+    def note() -> Result[int]:
+        begun.append(time.monotonic())
+        return Success(1)
+
+    tasks = [asyncio.ensure_future(limiter.call(note)) for _ in range(10)]
+    await asyncio.sleep(0)
+    time.sleep(0.11)  # noqa: ASYNC251 - what must not be done: it holds up the loop
+    await asyncio.gather(*tasks)
+    # A moment passes between what the limiter calls the time, and what the operation does.
+    assert all(later - earlier > 0.018 for earlier, later in pairwise(begun))
+
+
+def test_three_loops_and_threads_share_one_rate() -> None:
+    limiter = RateLimiter(RateLimiterConfig(limit=5, period=0.01, burst=5))
+    begun: list[float] = []
+
+    def note() -> Result[int]:
+        begun.append(time.monotonic())
+        return Success(1)
+
+    async def many() -> None:
+        for result in await asyncio.gather(*(limiter.call(note) for _ in range(20))):
+            assert_success(result)
+
+    start = time.monotonic()
+    with ThreadPoolExecutor(23) as pool:
+        loops = [pool.submit(asyncio.run, many()) for _ in range(3)]
+        calls = [pool.submit(limiter.call_sync, note) for _ in range(40)]
+        for loop in loops:
+            loop.result()
+        for call in calls:
+            assert_success(call.result())
+    assert len(begun) == 100
+    # Five at once, and then one each 2 ms: a hundred take 190 ms at least.
+    assert max(begun) - start >= 0.19
+    assert limiter.statistics().allowed == 100
+
+
+def test_a_call_in_a_signal_handler_does_not_wait_for_itself() -> None:
+    limiter = RateLimiter(RateLimiterConfig(limit=10**9))
+    handled = 0
+
+    def handler(*_: object) -> None:
+        nonlocal handled
+        assert_success(limiter.call_sync(lambda: Success(1)))
+        handled += 1
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        while handled < 300:
+            assert_success(limiter.call_sync(lambda: Success(1)))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_fifty_threads_get_no_more_than_there_is() -> None:
@@ -141,6 +253,20 @@ async def test_what_the_operation_raises_is_a_failure() -> None:
 
 
 class TestOneForEachKey:
+    def test_each_has_its_own_name_and_the_same_time(self) -> None:
+        now = [0.0]
+
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+
+        config = RateLimiterConfig(limit=1, period=3600)
+        limiters = RateLimiters(config, clock=lambda: now[0], sleep_sync=sleep)
+        for _ in range(3):
+            assert_success(limiters.get("api.example.org").call_sync(lambda: Success(1)))
+        assert now == [7200]
+        assert limiters.get("api.example.org").name == "api.example.org"
+        assert "api.example.org" in repr(limiters.get("api.example.org"))
+
     def test_each_has_its_own_rate(self) -> None:
         limiters = RateLimiters(RateLimiterConfig(limit=1, period=60, max_wait=0))
         assert limiters.get("a") is limiters.get("a")

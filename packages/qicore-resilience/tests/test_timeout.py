@@ -1,11 +1,13 @@
 import asyncio
 import contextvars
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from qicore.base import Failure, QiError, Result, Success
 from qicore.base.testing import assert_failure, assert_success
-from qicore.resilience import Timeout
+from qicore.resilience import Bulkhead, BulkheadConfig, Timeout, compose
 
 LONG = 60.0
 
@@ -43,6 +45,17 @@ class TestAsync:
 
         assert assert_success(await Timeout(0.01).call(commits)) == 7
 
+    async def test_a_failure_when_the_time_is_over_is_its_cause(self) -> None:
+        async def breaks() -> Result[int]:
+            try:
+                await asyncio.sleep(LONG)
+            finally:
+                raise ConnectionResetError("while cleaning up")
+
+        error = assert_failure(await Timeout(0.01).call(breaks), "TIMEOUT_ERROR")
+        assert error.cause is not None
+        assert error.cause.message == "while cleaning up"
+
     async def test_a_timeout_of_its_own_is_not_ours(self) -> None:
         async def fails() -> Result[int]:
             raise TimeoutError("of the socket")
@@ -63,6 +76,44 @@ class TestAsync:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+    async def test_cancelled_from_outside_when_the_time_is_over_it_stays_cancelled(self) -> None:
+        cleaning = asyncio.Event()
+
+        async def slow() -> Result[int]:
+            try:
+                await asyncio.sleep(LONG)
+            finally:
+                cleaning.set()
+                await asyncio.sleep(LONG)
+            return Success(1)
+
+        task = asyncio.ensure_future(Timeout(0.01).call(slow))
+        await cleaning.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def test_a_timeout_of_the_caller_goes_through(self) -> None:
+        async def slow() -> Result[int]:
+            await asyncio.sleep(LONG)
+            return Success(1)
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await Timeout(LONG).call(slow)
+
+    async def test_fifty_at_once_each_with_its_own_time(self) -> None:
+        async def sleeps(seconds: float) -> Result[float]:
+            await asyncio.sleep(seconds)
+            return Success(seconds)
+
+        short, long = Timeout(0.01), Timeout(LONG)
+        calls = [
+            short.call(partial(sleeps, LONG)) if n % 2 else long.call(partial(sleeps, 0)) for n in range(50)
+        ]
+        results = await asyncio.gather(*calls)
+        assert [result.is_failure for result in results] == [n % 2 == 1 for n in range(50)]
 
     async def test_one_inside_another(self) -> None:
         async def slow() -> Result[int]:
@@ -101,14 +152,52 @@ class TestBlocking:
         assert assert_success(Timeout(LONG).call_sync(lambda: Success(variable.get()))) == 7
 
     def test_what_it_raises_is_a_failure(self) -> None:
-        def ends() -> Result[int]:
-            raise SystemExit(3)
-
         def breaks() -> Result[int]:
             raise KeyError("x")
 
-        assert "SystemExit" in assert_failure(Timeout(LONG).call_sync(ends)).message
         assert_failure(Timeout(LONG).call_sync(breaks), "KEY_ERROR")
+
+    @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+    def test_what_ends_the_program_ends_it_through_the_thread(self, kind: type[BaseException]) -> None:
+        def ends() -> Result[int]:
+            raise kind(3)
+
+        with pytest.raises(kind):
+            Timeout(LONG).call_sync(ends)
+
+    def test_where_no_thread_starts_that_is_the_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        error = assert_failure(Timeout(LONG).call_sync(lambda: Success(1)), "RUNTIME_ERROR")
+        assert error.message == "can't start new thread"
+
+    def test_a_bulkhead_inside_bounds_how_many_are_left_behind(self) -> None:
+        go = threading.Event()
+        bulkhead = Bulkhead(BulkheadConfig(max_concurrent=3))
+        policy = compose(Timeout(0.01), bulkhead)
+
+        def hangs() -> Result[int]:
+            go.wait()
+            return Success(1)
+
+        codes = [assert_failure(policy.call_sync(hangs)).code for _ in range(6)]
+        assert codes == ["TIMEOUT_ERROR"] * 3 + ["BULKHEAD_FULL"] * 3
+        assert bulkhead.statistics().running == 3
+        go.set()
+
+    def test_fifty_threads_at_once(self) -> None:
+        policy = Timeout(LONG)
+        with ThreadPoolExecutor(50) as pool:
+            calls = [pool.submit(policy.call_sync, partial(Result[int].success, n)) for n in range(200)]
+            assert [assert_success(call.result()) for call in calls] == list(range(200))
+
+
+@pytest.mark.parametrize("seconds", [1e300, 10**12])
+async def test_times_longer_than_the_system_knows(seconds: float) -> None:
+    assert_success(Timeout(seconds).call_sync(lambda: Success(1)))
+    assert_success(await Timeout(seconds).call(lambda: Success(1)))
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True])

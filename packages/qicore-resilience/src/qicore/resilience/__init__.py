@@ -24,7 +24,12 @@ from qicore.resilience.rate_limiter import RateLimiter, RateLimiterConfig, RateL
 from qicore.resilience.registry import CircuitBreakers
 from qicore.resilience.retry import Retry
 from qicore.resilience.retry_config import RetryConfig, RetryEvent
-from qicore.resilience.statistics import BulkheadStatistics, CircuitStatistics, RateLimiterStatistics
+from qicore.resilience.statistics import (
+    BulkheadStatistics,
+    CircuitStatistics,
+    HedgeStatistics,
+    RateLimiterStatistics,
+)
 from qicore.resilience.timeout import Timeout
 
 __all__ = [
@@ -40,6 +45,7 @@ __all__ = [
     "Fallback",
     "Hedge",
     "HedgeConfig",
+    "HedgeStatistics",
     "Permit",
     "Policy",
     "RateLimiter",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -59,8 +59,9 @@ class _Waiter:
 class Bulkhead:
     """Lets `max_concurrent` calls run at once, so that one slow service does not take up everything.
 
-    A call beyond that waits, if it may, or is BULKHEAD_FULL [TIMEOUT] at once. Tasks, of any event loop, and
-    threads may share one, and wait in one line. A cancelled call leaves its place.
+    A call beyond that waits, if it may, or is BULKHEAD_FULL [TIMEOUT] at once, with the `name` in its
+    context. Tasks, of any event loop, and threads may share one, and wait in one line. A cancelled call
+    leaves its place. A blocking call in an event loop must not wait for a task of that loop: use `call`.
 
     Raises ValueError for options that are wrong; `create` answers a Failure.
 
@@ -70,23 +71,31 @@ class Bulkhead:
     'BULKHEAD_FULL'
     """
 
-    __slots__ = ("_config", "_free", "_lock", "_rejected", "_waiters")
+    __slots__ = ("_config", "_free", "_line", "_lock", "_name", "_rejected", "_settling")
 
-    def __init__(self, config: BulkheadConfig | None = None) -> None:
+    def __init__(self, config: BulkheadConfig | None = None, *, name: str = "default") -> None:
         config = config or BulkheadConfig()
         wrong = config.check().error
         if wrong is not None:
             raise ValueError(wrong.message)
         self._config = config
+        self._name = name
         self._free = config.max_concurrent
-        self._waiters: deque[_Waiter] = deque()
-        self._lock = threading.Lock()
+        self._line: OrderedDict[_Waiter, None] = OrderedDict()
+        # A call may begin or end in a signal handler or a finaliser, in a thread that holds the lock already.
+        self._lock = threading.RLock()
+        self._settling = False
         self._rejected = 0
 
     @classmethod
-    def create(cls, config: BulkheadConfig | None = None) -> Result[Self]:
+    def create(cls, config: BulkheadConfig | None = None, *, name: str = "default") -> Result[Self]:
         """Check the options and return a bulkhead; INVALID_RESILIENCE_CONFIG [VALIDATION]."""
-        return (config or BulkheadConfig()).check().map(cls)
+        return (config or BulkheadConfig()).check().map(lambda config: cls(config, name=name))
+
+    @property
+    def name(self) -> str:
+        """What is bounded: it stands in errors."""
+        return self._name
 
     @property
     def config(self) -> BulkheadConfig:
@@ -95,8 +104,9 @@ class Bulkhead:
 
     async def call(self, operation: Callable[[], Awaitable[Result[T]]], /) -> Result[T]:
         """Call and await `operation` when there is room for it; else BULKHEAD_FULL [TIMEOUT]."""
-        if not self._enter() and not await self._wait():
-            return Failure(bulkhead_full(self._config.max_concurrent))
+        entered = self._enter()
+        if not entered and (entered is None or not await self._wait()):
+            return Failure(bulkhead_full(self._name, self._config.max_concurrent))
         try:
             return await attempt(operation)
         finally:
@@ -104,8 +114,9 @@ class Bulkhead:
 
     def call_sync(self, operation: Callable[[], Result[T]], /) -> Result[T]:
         """Call `operation` when there is room for it; else BULKHEAD_FULL [TIMEOUT]."""
-        if not self._enter() and not self._wait_sync():
-            return Failure(bulkhead_full(self._config.max_concurrent))
+        entered = self._enter()
+        if not entered and (entered is None or not self._wait_sync()):
+            return Failure(bulkhead_full(self._name, self._config.max_concurrent))
         try:
             return attempt_sync(operation)
         finally:
@@ -115,28 +126,19 @@ class Bulkhead:
         """Return how full it is, and how often it was too full."""
         with self._lock:
             running = self._config.max_concurrent - self._free
-            return BulkheadStatistics(running=running, waiting=len(self._waiters), rejected=self._rejected)
+            return BulkheadStatistics(running=running, waiting=len(self._line), rejected=self._rejected)
 
-    def _enter(self) -> bool:
+    def _enter(self) -> bool | None:
+        """Return True for in, False when it may wait for it, None when too many do."""
         with self._lock:
             # Whoever waits comes first.
-            if self._free and not self._waiters:
+            if self._free and not self._line:
                 self._free -= 1
                 return True
-            return False
-
-    def _join(self, waiter: _Waiter) -> bool:
-        """Stand in line; False when it is too long. Or there is room by now: then it is granted."""
-        with self._lock:
-            if self._free and not self._waiters:
-                self._free -= 1
-                waiter.granted = True
-            elif len(self._waiters) >= self._config.max_waiting:
-                self._rejected += 1
+            if len(self._line) < self._config.max_waiting:
                 return False
-            else:
-                self._waiters.append(waiter)
-            return True
+            self._rejected += 1
+            return None
 
     async def _wait(self) -> bool:
         import asyncio
@@ -154,8 +156,6 @@ class Bulkhead:
         waiter = _Waiter(wake)
         if not self._join(waiter):
             return False
-        if waiter.granted:
-            return True
         try:
             async with asyncio.timeout(self._config.max_wait):
                 await woken
@@ -177,33 +177,53 @@ class Bulkhead:
         waiter = _Waiter(wake)
         if not self._join(waiter):
             return False
-        if waiter.granted:
-            return True
+        most = self._config.max_wait
         try:
-            return woken.wait(self._config.max_wait) or self._quit(waiter)
+            return woken.wait(most and min(most, threading.TIMEOUT_MAX)) or self._quit(waiter)
         except BaseException:  # an interrupt from the keyboard
             if self._quit(waiter):
                 self._leave()
             raise
+
+    def _join(self, waiter: _Waiter) -> bool:
+        """Stand in line, which moves on at once when there is room by now; False when it is too long."""
+        with self._lock:
+            self._line[waiter] = None
+            self._settle()
+            if len(self._line) <= self._config.max_waiting:
+                return True
+            return self._quit(waiter)
 
     def _quit(self, waiter: _Waiter) -> bool:
         """Leave the line; True when its turn has come in this very moment."""
         with self._lock:
             if waiter.granted:
                 return True
-            if waiter in self._waiters:  # not one whose loop is gone, and its turn with it
-                self._waiters.remove(waiter)
+            self._line.pop(waiter, None)  # one whose loop is gone was taken out already
             self._rejected += 1
             return False
 
     def _leave(self) -> None:
         with self._lock:
-            while self._waiters:
-                waiter = self._waiters.popleft()
+            self._free += 1
+            self._settle()
+
+    def _settle(self) -> None:
+        """Give the room that is free to those who wait: nobody slips in between."""
+        if self._settling:  # by what this very thread was about to do: it looks again
+            return
+        self._settling = True
+        try:
+            while self._free and self._line:
+                waiter, _ = self._line.popitem(last=False)
                 if waiter.wake():
                     waiter.granted = True
-                    return  # the room goes to it: nobody slips in between
-            self._free += 1
+                    self._free -= 1
+        finally:
+            self._settling = False
+
+    def __repr__(self) -> str:
+        return f"<Bulkhead {self._name!r} max_concurrent={self._config.max_concurrent}>"
 
 
 def _set(woken: asyncio.Future[None]) -> None:

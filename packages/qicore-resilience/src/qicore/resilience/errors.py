@@ -7,10 +7,11 @@ call, or no turn, in time. INVALID_RESILIENCE_CONFIG [VALIDATION]: the options a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from qicore.base import ErrorCategory, QiError
+from qicore.base.error import MAX_CAUSES
 
 __all__ = [
     "NEVER_CALLED",
@@ -21,6 +22,7 @@ __all__ = [
     "rate_limited",
     "timed_out",
     "to_error",
+    "with_causes",
 ]
 
 NEVER_CALLED: Final = frozenset(("CIRCUIT_OPEN", "BULKHEAD_FULL", "RATE_LIMITED"))
@@ -54,17 +56,53 @@ def timed_out(seconds: float) -> QiError:
     return QiError.timeout("TIMEOUT_ERROR", f"no answer within {seconds:g} s", timeout=seconds)
 
 
-def bulkhead_full(max_concurrent: int) -> QiError:
+def bulkhead_full(name: str, max_concurrent: int) -> QiError:
     """BULKHEAD_FULL: the call was turned away, for too many run and wait."""
-    message = f"{max_concurrent} calls run already"
-    return QiError.timeout("BULKHEAD_FULL", message, max_concurrent=max_concurrent)
+    message = f"bulkhead {name!r} is full: {max_concurrent} calls at once"
+    return QiError.timeout("BULKHEAD_FULL", message, name=name, max_concurrent=max_concurrent)
 
 
-def rate_limited(retry_after: float) -> QiError:
+def rate_limited(name: str, retry_after: float) -> QiError:
     """RATE_LIMITED: the call was turned away, for its turn comes only in `retry_after` seconds."""
-    return QiError.timeout("RATE_LIMITED", f"its turn comes in {retry_after:.3g} s", retry_after=retry_after)
+    message = f"rate limiter {name!r} has no turn for {retry_after:.3g} s"
+    return QiError.timeout("RATE_LIMITED", message, name=name, retry_after=retry_after)
 
 
 def invalid_config(wrong: Iterable[str]) -> QiError:
     """INVALID_RESILIENCE_CONFIG: all that is wrong with some options, in one error."""
     return QiError.validation("INVALID_RESILIENCE_CONFIG", "; ".join(wrong))
+
+
+def with_causes(error: QiError, causes: Iterable[QiError], /) -> QiError:
+    """Return `error` with `causes` behind it, the last of them next to it.
+
+    None stands there twice. A chain holds only so many: what is too much is left out, from its far end.
+
+    >>> last, first = QiError.timeout("TIMEOUT_ERROR", "no answer"), QiError.network("NETWORK_ERROR", "reset")
+    >>> with_causes(last, [first, last]).cause == first
+    True
+    """
+    known, chosen = list(_chain(error)), list[QiError]()
+    for cause in reversed(list(causes)):
+        links = list(_chain(cause))
+        if cause in known:
+            continue
+        if error in links or len(known) + len(links) > MAX_CAUSES + 1:
+            links = [_alone(cause)]
+        if len(known) > MAX_CAUSES:
+            break
+        known += links
+        chosen.append(links[0])
+    for cause in reversed(chosen):
+        error = error.with_cause(cause)
+    return error
+
+
+def _alone(error: QiError) -> QiError:
+    return QiError(error.code, error.message, error.category, error.context, timestamp=error.timestamp)
+
+
+def _chain(error: QiError | None) -> Iterator[QiError]:
+    while error is not None:
+        yield error
+        error = error.cause

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from qicore.base import Failure, QiError, Result
+from qicore.resilience.errors import with_causes
 from qicore.resilience.policy import attempt, attempt_sync
 
 __all__ = ["Fallback"]
 
 T = TypeVar("T")
+_log: Final = logging.getLogger("qicore.resilience")
 
 
 def _any(_: QiError) -> bool:
@@ -20,8 +23,11 @@ def _any(_: QiError) -> bool:
 class Fallback:
     """Answers what `instead` makes of the error, when the operation fails with one that `on` accepts.
 
-    `instead` gets the error and gives a Result as the operation does, or for `call` an awaitable of one.
+    `instead` gets the error and gives a Result, or for `call` an awaitable of one: of the operation's own
+    type, which type checkers take for granted, since one policy may stand around operations of any type.
     When it fails too, its error is the answer, with the first one as its cause.
+
+    Raises TypeError for an `instead` or `on` that is no function.
 
     >>> from qicore.base import Failure, QiError, Success
     >>> def down() -> Result[list[str]]:
@@ -38,13 +44,16 @@ class Fallback:
         *,
         on: Callable[[QiError], bool] = _any,
     ) -> None:
+        for name, function in (("instead", instead), ("on", on)):
+            if not callable(cast("object", function)):
+                raise TypeError(f"{name} must be a function of an error")
         self._instead = instead
         self._on = on
 
     async def call(self, operation: Callable[[], Awaitable[Result[T]]], /) -> Result[T]:
         """Call and await `operation`; when it fails, answer what stands in for it."""
         result = await attempt(operation)
-        if not isinstance(result, Failure) or not self._on(result.error):
+        if not isinstance(result, Failure) or not self._accepts(result.error):
             return result
         error = result.error
 
@@ -57,15 +66,25 @@ class Fallback:
     def call_sync(self, operation: Callable[[], Result[T]], /) -> Result[T]:
         """Call `operation`; when it fails, answer what stands in for it."""
         result = attempt_sync(operation)
-        if not isinstance(result, Failure) or not self._on(result.error):
+        if not isinstance(result, Failure) or not self._accepts(result.error):
             return result
         error = result.error
         # What gives an awaitable can't be used here: attempt_sync says so.
         instead: Any = self._instead
         return _after(error, attempt_sync(lambda: instead(error)))
 
+    def _accepts(self, error: QiError) -> bool:
+        try:
+            return self._on(error)
+        except Exception:  # noqa: BLE001 - logged, and the failure is the answer: nothing here hurts a call
+            _log.exception("`on` of a fallback failed: there is none for this error")
+            return False
+
+    def __repr__(self) -> str:
+        return f"<Fallback {getattr(self._instead, '__qualname__', type(self._instead).__qualname__)}>"
+
 
 def _after(error: QiError, result: Result[T]) -> Result[T]:
     if isinstance(result, Failure) and result.error is not error:
-        return Failure(result.error.with_cause(error))
+        return Failure(with_causes(result.error, [error]))
     return result

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from threading import Lock
-from typing import Self, TypeVar
+from threading import RLock
+from typing import Final, Self, TypeVar
 
-from qicore.base import Failure, Result, Success
+from qicore.base import Failure, Result
 from qicore.resilience.checks import Checks
 from qicore.resilience.errors import rate_limited
 from qicore.resilience.policy import attempt, attempt_sync, pause
 from qicore.resilience.registry import Registry
 from qicore.resilience.statistics import RateLimiterStatistics
+from qicore.resilience.turns import Turns
 
 __all__ = ["RateLimiter", "RateLimiterConfig", "RateLimiters"]
 
 T = TypeVar("T")
+
+_LONGEST_SLEEP: Final = 86400.0
+"""Seconds after which a thread that waits looks again: `time.sleep` takes only so many."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +37,8 @@ class RateLimiterConfig:
         limit: how many calls there may be in each `period`, on average.
         period: seconds.
         burst: how many may begin at once, after a pause; None for `limit`. With 1 all come evenly.
-        max_wait: seconds that a call may wait for its turn, first come, first served; None for as long as it
-            takes, 0 for not at all.
+        max_wait: seconds that a call may wait for its turn, as reckoned when it comes, first come, first
+            served; None for as long as it takes, 0 for not at all.
     """
 
     limit: int = 10
@@ -54,8 +57,11 @@ class RateLimiter:
     """Lets calls begin at a rate, by the generic cell rate algorithm (ITU-T I.371).
 
     A call that comes too early waits for its turn; when that is too far away it is RATE_LIMITED [TIMEOUT] at
-    once, with the seconds to wait as `retry_after` in its context. One that is cancelled while it waits gives
-    its turn back, if no other waits behind it. Tasks and threads may share one.
+    once, with the `name` and, in seconds, `retry_after` in its context. One that is cancelled while it waits
+    gives its turn back, unless others wait behind it, who keep theirs. Where an event loop or a thread was
+    held up, turns move back: the rate holds.
+
+    Tasks and threads may share one. It knows nothing of other processes.
 
     Raises ValueError for options that are wrong; `create` answers a Failure.
 
@@ -66,14 +72,15 @@ class RateLimiter:
     """
 
     __slots__ = (
-        "__weakref__", "_allowed", "_clock", "_config", "_interval", "_lock", "_next", "_rejected", "_sleep",
-        "_sleep_sync", "_tolerance",
+        "__weakref__", "_allowed", "_clock", "_config", "_lock", "_name", "_rejected", "_sleep",
+        "_sleep_sync", "_turns",
     )  # fmt: skip
 
     def __init__(
         self,
         config: RateLimiterConfig | None = None,
         *,
+        name: str = "default",
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = pause,
         sleep_sync: Callable[[float], object] = time.sleep,
@@ -83,20 +90,35 @@ class RateLimiter:
         if wrong is not None:
             raise ValueError(wrong.message)
         self._config = config
+        self._name = name
         self._clock = clock
         self._sleep = sleep
         self._sleep_sync = sleep_sync
-        self._interval = config.period / config.limit
-        self._tolerance = self._interval * ((config.burst or config.limit) - 1)
-        # When the next call would begin if all came evenly: the algorithm's "theoretical arrival time".
-        self._next = -math.inf
-        self._lock = Lock()
+        self._turns = Turns(config.period / config.limit, config.burst or config.limit)
+        # A call may begin or end in a signal handler or a finaliser, in a thread that holds the lock already.
+        self._lock = RLock()
         self._allowed = self._rejected = 0
 
     @classmethod
-    def create(cls, config: RateLimiterConfig | None = None) -> Result[Self]:
+    def create(
+        cls,
+        config: RateLimiterConfig | None = None,
+        *,
+        name: str = "default",
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = pause,
+        sleep_sync: Callable[[float], object] = time.sleep,
+    ) -> Result[Self]:
         """Check the options and return a limiter; INVALID_RESILIENCE_CONFIG [VALIDATION]."""
-        return (config or RateLimiterConfig()).check().map(cls)
+        checked = (config or RateLimiterConfig()).check()
+        return checked.map(
+            lambda config: cls(config, name=name, clock=clock, sleep=sleep, sleep_sync=sleep_sync)
+        )
+
+    @property
+    def name(self) -> str:
+        """What is limited: it stands in errors."""
+        return self._name
 
     @property
     def config(self) -> RateLimiterConfig:
@@ -105,64 +127,77 @@ class RateLimiter:
 
     async def call(self, operation: Callable[[], Awaitable[Result[T]]], /) -> Result[T]:
         """Call and await `operation` when its turn comes; or RATE_LIMITED [TIMEOUT], not calling it."""
-        reserved = self._reserve()
-        if isinstance(reserved, Failure):
-            return reserved
-        turn = reserved.unwrap()
-        try:
-            await self._until(turn)
-        except BaseException:
-            self._give_back(turn)
-            raise
+        turn = self._enter()
+        if turn is not None:
+            if isinstance(turn, Failure):
+                return turn
+            try:
+                # A loop, for a sleep may end a little early, a turn move back, and one before it be late.
+                while (wait := self._begin(turn)) > 0:
+                    await self._sleep(wait)
+            except BaseException:
+                self._give_back(turn)
+                raise
         return await attempt(operation)
 
     def call_sync(self, operation: Callable[[], Result[T]], /) -> Result[T]:
         """Call `operation` when its turn comes; or RATE_LIMITED [TIMEOUT], not calling it."""
-        reserved = self._reserve()
-        if isinstance(reserved, Failure):
-            return reserved
-        turn = reserved.unwrap()
-        try:
-            while (wait := turn - self._tolerance - self._clock()) > 0:
-                self._sleep_sync(wait)
-        except BaseException:  # an interrupt from the keyboard
-            self._give_back(turn)
-            raise
+        turn = self._enter()
+        if turn is not None:
+            if isinstance(turn, Failure):
+                return turn
+            try:
+                while (wait := self._begin(turn)) > 0:
+                    self._sleep_sync(min(wait, _LONGEST_SLEEP))
+            except BaseException:  # an interrupt from the keyboard
+                self._give_back(turn)
+                raise
         return attempt_sync(operation)
 
     def statistics(self) -> RateLimiterStatistics:
-        """Return how many calls it has let through, and turned away."""
+        """Return how many calls it has let through and turned away, and what it would do now."""
         with self._lock:
-            return RateLimiterStatistics(allowed=self._allowed, rejected=self._rejected)
+            return RateLimiterStatistics(
+                allowed=self._allowed,
+                waiting=len(self._turns.waiting),
+                rejected=self._rejected,
+                available=self._turns.available(self._clock()),
+            )
 
-    def _reserve(self) -> Result[float]:
-        """Take the next turn and return it; or RATE_LIMITED, when it is too far away."""
+    def _enter(self) -> float | Failure | None:
+        """Return None when the call may begin now; the turn that it has to wait for; or RATE_LIMITED."""
+        most = self._config.max_wait
         with self._lock:
             now = self._clock()
-            turn = max(self._next, now)
-            wait = turn - self._tolerance - now
-            most = self._config.max_wait
+            wait = self._turns.expect(now)
             if wait > 0 and most is not None and wait > most:
                 self._rejected += 1
-                return Failure(rate_limited(wait))
-            self._next = turn + self._interval
+                return Failure(rate_limited(self._name, wait))
+            turn = self._turns.promise(now)
+            if self._turns.begin(turn, now) > 0:
+                return turn
             self._allowed += 1
-            return Success(turn)
+            return None
 
-    async def _until(self, turn: float) -> None:
-        # A loop, for a sleep may end a little early.
-        while (wait := turn - self._tolerance - self._clock()) > 0:
-            await self._sleep(wait)
+    def _begin(self, turn: float) -> float:
+        """Begin, and return 0; or the seconds to wait yet."""
+        with self._lock:
+            wait = self._turns.begin(turn, self._clock())
+            if wait <= 0:
+                self._allowed += 1
+            return wait
 
     def _give_back(self, turn: float) -> None:
         with self._lock:
-            self._allowed -= 1
-            if self._next == turn + self._interval:
-                self._next = turn
+            self._turns.give_back(turn, self._clock())
 
-    def debt(self) -> float:
-        """Return the seconds until it has nothing to remember; 0 when it may be forgotten."""
-        return max(0.0, self._next - self._clock())
+    def __repr__(self) -> str:
+        return f"<RateLimiter {self._name!r} {self._config.limit} per {self._config.period:g} s>"
+
+
+def how_busy(limiter: RateLimiter) -> float:
+    """Return the seconds until a limiter has nothing to remember; 0 when it may be forgotten."""
+    return limiter._turns.until_free(limiter._clock())  # pyright: ignore[reportPrivateUsage]  # its own module
 
 
 class RateLimiters(Registry[RateLimiter]):
@@ -174,6 +209,8 @@ class RateLimiters(Registry[RateLimiter]):
     >>> limiters = RateLimiters(RateLimiterConfig(limit=5))
     >>> limiters.get("api.example.org") is limiters.get("api.example.org")
     True
+    >>> limiters.get("api.example.org")
+    <RateLimiter 'api.example.org' 5 per 1 s>
     """
 
     __slots__ = ()
@@ -184,8 +221,12 @@ class RateLimiters(Registry[RateLimiter]):
         *,
         max_size: int = 1024,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = pause,
+        sleep_sync: Callable[[float], object] = time.sleep,
     ) -> None:
         RateLimiter(config)  # wrong options are wrong now, not at the first call
         super().__init__(
-            lambda _: RateLimiter(config, clock=clock), worth=RateLimiter.debt, max_size=max_size
+            lambda key: RateLimiter(config, name=key, clock=clock, sleep=sleep, sleep_sync=sleep_sync),
+            worth=how_busy,
+            max_size=max_size,
         )

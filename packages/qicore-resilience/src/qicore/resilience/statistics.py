@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qicore.resilience.phases import CircuitState
 
-__all__ = ["BulkheadStatistics", "CircuitStatistics", "RateLimiterStatistics"]
+__all__ = ["BulkheadStatistics", "CircuitStatistics", "HedgeStatistics", "RateLimiterStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,30 @@ class BulkheadStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimiterStatistics:
-    """What a rate limiter has done since it was made.
+class HedgeStatistics:
+    """What a hedge has done since it was made. Their ratio says whether its delay is right.
 
     Attributes:
-        allowed: calls that had their turn, or wait for it.
+        calls: calls that were made through it.
+        further: attempts that it began beside, or after, the first ones.
+    """
+
+    calls: int
+    further: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimiterStatistics:
+    """What a rate limiter has done since it was made, and what it would do now.
+
+    Attributes:
+        allowed: calls that had their turn.
+        waiting: calls that wait for it.
         rejected: calls that were turned away.
+        available: how many calls could begin now.
     """
 
     allowed: int
+    waiting: int
     rejected: int
+    available: int
