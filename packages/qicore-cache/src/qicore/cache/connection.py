@@ -32,6 +32,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 __all__ = [
     "REDIS_SCHEMES",
     "BadURLError",
+    "Command",
     "Commands",
     "Link",
     "RedisClient",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 RedisClient: TypeAlias = "Redis | RedisCluster"
+Command: TypeAlias = tuple[str | bytes | int, ...]
 Kind: TypeAlias = Literal["server", "socket", "sentinel", "cluster"]
 
 _SCHEMES: Final[Mapping[str, tuple[Kind, bool]]] = {
@@ -169,8 +171,20 @@ class Spare(Protocol):
         """Close it."""
         ...
 
-    def send_command(self, *words: bytes | str) -> Awaitable[None]:
+    def send_command(self, *words: bytes | str | int) -> Awaitable[None]:
         """Send one command."""
+        ...
+
+    def pack_commands(self, commands: Sequence[Command]) -> list[bytes]:
+        """Return commands as they are sent."""
+        ...
+
+    def send_packed_command(self, command: list[bytes]) -> Awaitable[None]:
+        """Send what was packed."""
+        ...
+
+    def can_read(self) -> Awaitable[bool]:
+        """Whether there is something to read, or the end; raises when it is not connected."""
         ...
 
     def read_response(self, *, timeout: float | None = None, push_request: bool = False) -> Awaitable[Any]:
@@ -200,22 +214,6 @@ class Link:
     def client(self) -> Commands:
         """The same client, as far as it is used here."""
         return cast("Commands", self.raw)
-
-    @property
-    def is_cluster(self) -> bool:
-        """Whether keys lie on several servers."""
-        return isinstance(self.raw, RedisCluster)
-
-    def nodes(self) -> Sequence[ClusterNode | None]:
-        """Return the servers that hold keys; None stands for the only one."""
-        return self.raw.get_primaries() if isinstance(self.raw, RedisCluster) else [None]
-
-    async def scan(self, node: ClusterNode | None, cursor: int, pattern: str) -> tuple[int, list[bytes]]:
-        """Look at about a thousand keys of a server; the next cursor is 0 at the end."""
-        words = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-        if node is None:
-            return cast("tuple[int, list[bytes]]", await self.client.execute_command(*words))
-        return cast("tuple[int, list[bytes]]", await cast("Any", node).execute_command(*words))
 
     async def close(self) -> None:
         """Close every connection."""

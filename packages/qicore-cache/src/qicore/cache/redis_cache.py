@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cache.cache import Cache, Factory
 from qicore.cache.config import CacheConfig
-from qicore.cache.connection import RedisClient
+from qicore.cache.connection import Command, RedisClient
 from qicore.cache.errors import key_not_found, load_failed, write_failed
 from qicore.cache.flight import Flights
 from qicore.cache.keys import check_key, check_keys, check_values
@@ -19,7 +19,7 @@ from qicore.cache.redis_compute import Computations
 from qicore.cache.redis_values import Found, Packed, Values
 from qicore.cache.refresh import Refreshes
 from qicore.cache.statistics import CacheStatistics
-from qicore.cache.wire import Command, Wire
+from qicore.cache.wire import Wire
 
 __all__ = ["RedisCache"]
 
