@@ -7,6 +7,7 @@ import httpx
 import pytest
 from qicore.base import Result
 from qicore.http import HTTPClient, HTTPConfig, SyncHTTPClient
+from qicore.resilience import CircuitBreakerConfig
 from qicore_testkit.http_servers import certificates, fault_server, httpbin_url, proxy, tls_server
 
 __all__ = ["certificates", "engine", "fault_server", "httpbin_url", "proxy", "tls_server"]
@@ -33,6 +34,11 @@ class Asker:
         made = SyncHTTPClient.create(chosen) if self.blocking else HTTPClient.create(chosen)
         self._usual = made.unwrap()
         self._clients.append(self._usual)
+
+    def break_at(self, config: CircuitBreakerConfig) -> None:
+        """Ask through circuit breakers from now on."""
+        assert self._usual is not None
+        self._usual = self._usual.with_circuit_breaker(config)
 
     async def __call__(self, method: str, url: str, **options: Any) -> Result[httpx.Response]:
         if self._usual is None:

@@ -174,6 +174,10 @@ class HTTPClient:
     ) -> Result[T]: ...
     @overload
     async def get_json(
+        self, url: str | httpx.URL, into: type[T], **options: Unpack[RequestOptions]
+    ) -> Result[T]: ...
+    @overload
+    async def get_json(
         self, url: str | httpx.URL, into: Callable[[Any], T], **options: Unpack[RequestOptions]
     ) -> Result[T]: ...
 

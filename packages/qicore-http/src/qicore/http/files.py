@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import IO
 
@@ -21,9 +20,10 @@ class PartialFile:
 
     def open(self) -> None:
         """Begin."""
-        number, name = tempfile.mkstemp(prefix=f".{self._path.name[:100]}.", dir=self._path.parent)
-        self._part = Path(name)
-        self._file = os.fdopen(number, "wb")
+        # "x" neither follows nor overwrites what is there, and gives the rights of any new file.
+        part = self._path.with_name(f".{self._path.name[:100]}.{secrets.token_hex(8)}")
+        self._file = part.open("xb")
+        self._part = part
 
     def write(self, data: bytes) -> None:
         """Add some."""
@@ -36,10 +36,6 @@ class PartialFile:
         assert self._file is not None
         assert self._part is not None
         self._file.close()
-        # mkstemp made it for nobody else; a file has the rights that any new one would get.
-        mask = os.umask(0)
-        os.umask(mask)
-        self._part.chmod(0o666 & ~mask)
         self._part.replace(self._path)
         self._part = None
         return self._size

@@ -26,7 +26,8 @@ _MAX_RETRY_AFTER: Final = 86_400.0
 class Answer(httpx.Response):
     """A response whose body was read and decoded already, or, for a stream, is still to come.
 
-    The headers are as the server sent them, Content-Encoding included.
+    The headers are as the server sent them, Content-Encoding included. `elapsed` is the time from the request
+    to the end of the body, for a stream to the end of the head.
 
     Attributes:
         truncated: whether the body was cut off, as nobody sees all of it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -162,15 +163,19 @@ class Sender:
                 watch.end()
 
     async def _exchange(self, call: Call, request: httpx.Request) -> Answer:
+        begun = time.monotonic()
         reply = await self.engine.send(request)
         # From here on the server has the request, whatever happens.
         request.extensions["sent"] = True
         try:
             if call.stream:
                 answer = Answer(reply, request, None, 0)
+                answer.elapsed = timedelta(seconds=time.monotonic() - begun)
                 if not wants_body(call, answer):
                     return answer
-            return await self._read(call, request, reply)
+            answer = await self._read(call, request, reply)
+            answer.elapsed = timedelta(seconds=time.monotonic() - begun)
+            return answer
         except BaseException:
             await reply.body.aclose()
             raise

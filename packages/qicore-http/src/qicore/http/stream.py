@@ -91,6 +91,7 @@ class HTTPStream:
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine raises is answered
             return await self._fail(translate(call, self._answer.request, error))
         except BaseException:
+            self._release()
             await self.close()
             raise
         return None
@@ -108,6 +109,11 @@ class HTTPStream:
             permit.success()
         else:
             permit.failure(error)
+
+    def _release(self) -> None:
+        permit, self._answer.permit = self._answer.permit, None
+        if permit is not None:
+            permit.release()
 
     async def lines(self) -> AsyncIterator[Result[str]]:
         r"""Yield the lines of a text, without their ends (\n, \r\n or \r); a Failure is the last item.

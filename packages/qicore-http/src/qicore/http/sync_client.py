@@ -171,6 +171,10 @@ class SyncHTTPClient:
     ) -> Result[T]: ...
     @overload
     def get_json(
+        self, url: str | httpx.URL, into: type[T], **options: Unpack[RequestOptions]
+    ) -> Result[T]: ...
+    @overload
+    def get_json(
         self, url: str | httpx.URL, into: Callable[[Any], T], **options: Unpack[RequestOptions]
     ) -> Result[T]: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import httpx
@@ -147,17 +148,21 @@ class SyncSender:
 
     def _exchange(self, call: Call, request: httpx.Request) -> Answer:
         deadline = Deadline(call.deadline)
+        begun = time.monotonic()
         reply = self.engine.send(request, deadline)
         # From here on the server has the request, whatever happens.
         request.extensions["sent"] = True
         try:
             if call.stream:
                 answer = Answer(reply, request, None, 0)
+                answer.elapsed = timedelta(seconds=time.monotonic() - begun)
                 if not wants_body(call, answer):
                     if not call.timed_body:
                         deadline.at = None
                     return answer
-            return self._read(call, request, reply)
+            answer = self._read(call, request, reply)
+            answer.elapsed = timedelta(seconds=time.monotonic() - begun)
+            return answer
         except BaseException:
             reply.body.close()
             raise

@@ -80,6 +80,7 @@ class SyncHTTPStream:
         except Exception as error:  # noqa: BLE001 - the boundary: whatever an engine raises is answered
             return self._fail(translate(call, self._answer.request, error))
         except BaseException:
+            self._release()
             self.close()
             raise
         return None
@@ -97,6 +98,11 @@ class SyncHTTPStream:
             permit.success()
         else:
             permit.failure(error)
+
+    def _release(self) -> None:
+        permit, self._answer.permit = self._answer.permit, None
+        if permit is not None:
+            permit.release()
 
     def lines(self) -> Iterator[Result[str]]:
         r"""Yield the lines of a text, without their ends (\n, \r\n or \r); a Failure is the last item.
