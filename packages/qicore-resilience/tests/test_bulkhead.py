@@ -1,11 +1,17 @@
 import asyncio
 import random
+import signal
 import threading
+from collections import OrderedDict
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from qicore.base import Result, Success
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from qicore.base import ErrorCategory, Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.resilience import Bulkhead, BulkheadConfig
 
@@ -182,6 +188,191 @@ async def test_room_is_given_back_whatever_the_operation_does() -> None:
     with pytest.raises(KeyboardInterrupt):
         bulkhead.call_sync(interrupts)
     assert resting(bulkhead)
+
+
+async def test_it_says_which_is_full() -> None:
+    bulkhead = assert_success(Bulkhead.create(BulkheadConfig(max_concurrent=1), name="reports"))
+    result = bulkhead.call_sync(lambda: bulkhead.call_sync(lambda: Success(1)))
+    error = assert_failure(result, "BULKHEAD_FULL")
+    assert error.context["name"] == bulkhead.name == "reports"
+    assert "'reports'" in error.message
+    assert error.category is ErrorCategory.TIMEOUT
+
+
+class Pause:
+    """What a coroutine waits for that nobody ever wakes."""
+
+    def __await__(self) -> Generator[None, None, Result[int]]:
+        yield
+        return Success(1)
+
+
+def test_a_call_that_is_forgotten_gives_its_room_back() -> None:
+    bulkhead = Bulkhead(BulkheadConfig(max_concurrent=1))
+    call = bulkhead.call(Pause)
+    call.send(None)
+    assert bulkhead.statistics().running == 1
+    del call
+    assert resting(bulkhead)
+
+
+async def test_a_call_that_is_forgotten_while_it_waits_leaves_the_line() -> None:
+    bulkhead = Bulkhead(BulkheadConfig(max_concurrent=1, max_waiting=2))
+    inside, waiting = bulkhead.call(Pause), bulkhead.call(Pause)
+    inside.send(None)
+    waiting.send(None)
+    assert bulkhead.statistics().waiting == 1
+    waiting.close()
+    inside.close()
+    assert resting(bulkhead)
+
+
+def test_a_call_in_a_signal_handler_does_not_wait_for_itself() -> None:
+    bulkhead = Bulkhead(BulkheadConfig(max_concurrent=1000))
+    handled = 0
+
+    def handler(*_: object) -> None:
+        nonlocal handled
+        assert_success(bulkhead.call_sync(lambda: Success(1)))
+        handled += 1
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        while handled < 300:
+            assert_success(bulkhead.call_sync(lambda: Success(1)))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert resting(bulkhead)
+
+
+def test_room_that_is_given_back_within_its_own_bookkeeping_is_not_lost() -> None:
+    """A finaliser may end one call while another is about to stand in line, in one and the same thread."""
+    bulkhead = Bulkhead(BulkheadConfig(max_concurrent=1, max_waiting=1))
+    inside = bulkhead.call(Pause)
+    inside.send(None)
+
+    class Line(OrderedDict[Any, None]):
+        def __setitem__(self, key: Any, value: None) -> None:
+            inside.close()
+            super().__setitem__(key, value)
+
+    bulkhead._line = Line()  # pyright: ignore[reportPrivateUsage]  # there is no other way in between
+    assert_success(bulkhead.call_sync(lambda: Success(1)))
+    assert resting(bulkhead)
+
+
+async def test_waiting_longer_than_the_system_knows() -> None:
+    bulkhead = Bulkhead(BulkheadConfig(max_concurrent=1, max_waiting=2, max_wait=1e300))
+    gate = asyncio.Event()
+
+    async def waits() -> Result[int]:
+        await gate.wait()
+        return Success(1)
+
+    first = asyncio.ensure_future(bulkhead.call(waits))
+    await asyncio.sleep(0)
+    thread = asyncio.ensure_future(asyncio.to_thread(bulkhead.call_sync, lambda: Success(2)))
+    task = asyncio.ensure_future(bulkhead.call(lambda: Success(3)))
+    while bulkhead.statistics().waiting < 2:  # noqa: ASYNC110 - one stands in a thread, and sets no event
+        await asyncio.sleep(0.001)
+    gate.set()
+    assert [assert_success(result) for result in await asyncio.gather(first, thread, task)] == [1, 2, 3]
+
+
+class Bulkheads(RuleBasedStateMachine):
+    """A bulkhead against a list: who is in, who waits, who is turned away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.bulkhead = Bulkhead(BulkheadConfig(max_concurrent=2, max_waiting=3))
+        self.inside: list[int] = []
+        self.line: list[int] = []
+        self.tasks: dict[int, asyncio.Task[Result[int]]] = {}
+        self.gates: dict[int, asyncio.Event] = {}
+        self.begun: list[int] = []
+        self.rejected = 0
+
+    def settle(self) -> None:
+        async def ticks() -> None:
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(ticks())
+
+    def enter_next(self) -> None:
+        while self.line and len(self.inside) < 2:
+            self.inside.append(self.line.pop(0))
+
+    @rule()
+    def call(self) -> None:
+        number = len(self.tasks)
+        gate = self.gates[number] = asyncio.Event()
+
+        async def operation() -> Result[int]:
+            self.begun.append(number)
+            await gate.wait()
+            return Success(number)
+
+        self.tasks[number] = self.loop.create_task(self.bulkhead.call(operation))
+        self.settle()
+        if len(self.inside) < 2 and not self.line:
+            self.inside.append(number)
+        elif len(self.line) < 3:
+            self.line.append(number)
+        else:
+            self.rejected += 1
+            assert_failure(self.tasks[number].result(), "BULKHEAD_FULL")
+
+    @precondition(lambda self: self.inside)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.inside))
+        self.gates[number].set()
+        self.settle()
+        assert assert_success(self.tasks[number].result()) == number
+        self.inside.remove(number)
+        self.enter_next()
+
+    @precondition(lambda self: self.inside or self.line)
+    @rule(data=st.data(), with_the_gate=st.booleans())
+    def cancel(self, data: st.DataObject, with_the_gate: bool) -> None:
+        number = data.draw(st.sampled_from(self.inside + self.line))
+        if with_the_gate and self.inside:  # who waits may be cancelled in the moment in which its turn comes
+            ending = self.inside[0]
+            self.gates[ending].set()
+            self.tasks[number].cancel()
+            self.settle()
+            self.inside.remove(ending)
+        else:
+            self.tasks[number].cancel()
+            self.settle()
+        assert self.tasks[number].done()
+        for place in (self.inside, self.line):
+            if number in place:
+                place.remove(number)
+        self.rejected = self.bulkhead.statistics().rejected  # how a cancellation counts is told elsewhere
+        self.enter_next()
+
+    @invariant()
+    def it_is_as_the_list_says(self) -> None:
+        seen = self.bulkhead.statistics()
+        assert (seen.running, seen.waiting) == (len(self.inside), len(self.line))
+        assert seen.rejected == self.rejected
+        assert self.begun == sorted(self.begun), "first come, first served"
+
+    def teardown(self) -> None:
+        for task in self.tasks.values():
+            task.cancel()
+        self.settle()
+        assert resting(self.bulkhead)
+        self.loop.close()
+
+
+TestBulkheads = Bulkheads.TestCase
+TestBulkheads.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("options", [{"max_concurrent": 0}, {"max_waiting": -1}, {"max_wait": 0}])
