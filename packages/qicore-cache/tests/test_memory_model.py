@@ -147,12 +147,12 @@ class MemoryMachine(RuleBasedStateMachine):
     def same_keys_and_values_in_the_same_order(self) -> None:
         live = self.model.live()
         assert self.cache.keys() == Success(sorted(live))
-        order = [(key, entry[1].data) for key, entry in self.cache.raw.items() if key in live]
+        order = [(key, entry[1]) for key, entry in self.cache.raw.items() if key in live]
         assert order == list(live.items())
 
     @invariant()
     def never_too_many_never_too_heavy(self) -> None:
-        kept = [entry[1].data for entry in self.cache.raw.values()]
+        kept = [entry[1] for entry in self.cache.raw.values()]
         config = self.model.config
         assert config.max_entries is None or len(kept) <= config.max_entries
         assert config.max_weight is None or sum(kept) <= config.max_weight

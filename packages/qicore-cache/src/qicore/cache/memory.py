@@ -93,14 +93,19 @@ class MemoryCache(Cache[V]):
             ends = entry[0]
             if ends is None or ends > self._clock():
                 self._hits += 1
-                found: Success[V] = entry[1]
+                found: Success[V] | None = entry[4]
+                if found is None:
+                    found = entry[4] = Success(entry[1])
                 return found
         return self._missed(key, entry)
 
     def _missed(self, key: str, entry: Entry | None) -> Result[V]:
-        wrong = self._unusable(key)
-        if wrong is not None:
-            return Failure(wrong)
+        if type(key) is not str or not 0 < len(key) <= MAX_KEY_LENGTH or not key.isascii():
+            wrong = check_key(key)
+            if wrong is not None:
+                return Failure(wrong)
+        if self._store.closed:
+            return Failure(closed())
         if entry is not None and entry[0] is not None and entry[0] + self._config.stale_ttl <= self._clock():
             self._store.drop_if(key, entry)
         self._misses += 1
@@ -124,7 +129,7 @@ class MemoryCache(Cache[V]):
             weight = weighed
         now = self._clock()
         ends = None if ttl is None else now + (jittered(ttl, self._jitter) if self._jitter else ttl)
-        if not self._put(key, Success(value), ends, weight, now):
+        if not self._put(key, value, ends, weight, now):
             return Failure(closed())
         self._sets += 1
         return _DONE
@@ -160,8 +165,7 @@ class MemoryCache(Cache[V]):
         async def compute() -> Result[V]:
             entry = self._peek(key)
             if _is_live(entry, self._clock()):
-                found: Success[V] = entry[1]
-                return found
+                return _answer(entry)
             token = self._store.begin(key)
             try:
                 made = await run_factory(factory)
@@ -191,8 +195,7 @@ class MemoryCache(Cache[V]):
         def compute() -> Result[V]:
             entry = self._peek(key)
             if _is_live(entry, self._clock()):
-                found: Success[V] = entry[1]
-                return found
+                return _answer(entry)
             token = self._store.begin(key)
             try:
                 made = run_factory_sync(factory)
@@ -217,8 +220,7 @@ class MemoryCache(Cache[V]):
             return Failure(invalid_key(key))
         if _is_live(entry, self._clock()):
             self._hits += 1
-            found: Success[V] = entry[1]
-            return found
+            return _answer(entry)
         wrong = self._unusable(key)
         return None if wrong is None else Failure(wrong)
 
@@ -228,8 +230,7 @@ class MemoryCache(Cache[V]):
         if entry is not None and entry[0] is not None and self._clock() < entry[0] + self._config.stale_ttl:
             self._hits += 1
             self._stale_hits += 1
-            found: Success[V] = entry[1]
-            return found
+            return _answer(entry)
         self._misses += 1
         return None
 
@@ -245,7 +246,7 @@ class MemoryCache(Cache[V]):
             self._failures += 1
         else:
             now = self._clock()
-            if self._put(key, made, self._end(ttl, now), weight, now, token):
+            if self._put(key, made.data, self._end(ttl, now), weight, now, token):
                 self._sets += 1
         return made
 
@@ -267,7 +268,7 @@ class MemoryCache(Cache[V]):
         for key in checked.data:
             entry = self._find(key)
             if _is_live(entry, now):
-                found[key] = entry[1].data
+                found[key] = entry[1]
         hits, misses = len(found), len(checked.data) - len(found)
         self._hits += hits
         self._misses += misses
@@ -281,12 +282,12 @@ class MemoryCache(Cache[V]):
         if ttl is not None and ttl_is_wrong(ttl):
             return Failure(invalid_ttl(ttl))
         now = self._clock()
-        entries: dict[str, tuple[Success[Any], float | None, int]] = {}
+        entries: dict[str, tuple[object, float | None, int]] = {}
         for key, value in checked.data.items():
             weight = 1 if self._weigh is None else self._weighed(value)
             if isinstance(weight, QiError):
                 return Failure(weight)
-            entries[key] = (Success(value), self._end(ttl, now), weight)
+            entries[key] = (value, self._end(ttl, now), weight)
         if not self._store.put_all(entries, now):
             return Failure(closed())
         count = len(entries)
@@ -375,6 +376,14 @@ class MemoryCache(Cache[V]):
         if weight > most:
             return write_failed(QiError.cache("VALUE_TOO_HEAVY", f"it weighs {weight} of at most {most}"))
         return weight
+
+
+def _answer(entry: Entry) -> Success[Any]:
+    """Return the value as a Result, which is made once."""
+    found: Success[Any] | None = entry[4]
+    if found is None:
+        found = entry[4] = Success(entry[1])
+    return found
 
 
 def _is_live(entry: Entry | None, now: float) -> TypeGuard[Entry]:

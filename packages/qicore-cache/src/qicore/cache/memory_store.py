@@ -18,7 +18,6 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeAlias
 
 from cachebox import LRUCache
-from qicore.base import Success
 
 __all__ = ["Entry", "MemoryStore"]
 
@@ -26,9 +25,9 @@ _PURGE: Final = 16  # expired entries that one write sweeps away at most: no wri
 _SPARE: Final = 64  # notes of entries that have left, of which the heap may have so many in any case
 
 
-# A value in memory: when it expires by the clock of the cache (None for never), the value as the Result that
-# `get` answers, its weight, and the time under which it is noted in the heap (None for not at all). Only the
-# last ever changes. A plain list, since an object takes five times as long to make.
+# A value in memory: when it expires by the clock of the cache (None for never), the value, its weight, the
+# time under which it is noted in the heap (None for not at all), and the Result that `get` answers (None
+# until it is asked for). Only the last two change. A plain list: an object takes five times as long to make.
 Entry: TypeAlias = list[Any]
 
 
@@ -68,7 +67,7 @@ class MemoryStore:
     def put(
         self,
         key: str,
-        found: Success[Any],
+        value: object,
         ends: float | None,
         weight: int,
         now: float,
@@ -84,7 +83,7 @@ class MemoryStore:
                 return not self._closed
             if self._closed:
                 return False
-            entry = [ends, found, weight, None]
+            entry = [ends, value, weight, None, None]
             old = self._insert(key, entry)
             notes = self._notes
             if ends is not None:
@@ -107,7 +106,7 @@ class MemoryStore:
                     self._make_room(now)
             return True
 
-    def put_all(self, entries: dict[str, tuple[Success[Any], float | None, int]], now: float) -> bool:
+    def put_all(self, entries: dict[str, tuple[object, float | None, int]], now: float) -> bool:
         """Keep many values, with nothing in between; False when the store is closed."""
         with self._lock:
             return all(self.put(key, *entry, now) for key, entry in entries.items())
