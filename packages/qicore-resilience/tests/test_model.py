@@ -23,7 +23,7 @@ OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(["success", "answer", "fa
 
 # Quarters of a second, and a period of 25 seconds, in steps of a quarter: exact in floating point.
 CONFIGS = [
-    CircuitBreakerConfig(failure_threshold=3, monitoring_period=25, reset_timeout=40, half_open_requests=2),
+    CircuitBreakerConfig(failure_threshold=2, monitoring_period=25, reset_timeout=40, half_open_requests=2),
     CircuitBreakerConfig(failure_threshold=1, monitoring_period=25, reset_timeout=10, half_open_requests=1),
     CircuitBreakerConfig(failure_rate=0.5, minimum_calls=4, monitoring_period=25, reset_timeout=40),
     CircuitBreakerConfig(
@@ -167,8 +167,21 @@ class Breakers(RuleBasedStateMachine):
                 call.way.send(result)
             assert stop.value.value is result
 
-    @rule(outcome=OUTCOMES, takes=st.sampled_from([0, 1.75, 2, 30]))
-    def call_it(self, outcome: Outcome, takes: float) -> None:
+    def edge(self) -> float:
+        """Return when the circuit is due, or else the oldest call slides out of the window."""
+        if self.model.until is not None:
+            return self.model.until
+        period = self.model.config.monitoring_period
+        return next((call[0] + period for call in self.model.calls if self.now - call[0] < period), self.now)
+
+    @rule(
+        outcome=OUTCOMES,
+        takes=st.sampled_from([0, 1.75, 2, 30]),
+        when=st.sampled_from(["now", "before the edge", "at the edge"]),
+    )
+    def call_it(self, outcome: Outcome, takes: float, when: str) -> None:
+        if when != "now":
+            self.now = max(self.now, self.edge() - 0.25 * (when == "before the edge"))
         started = self.now
         began: list[int] = []
 
