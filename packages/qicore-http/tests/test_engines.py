@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import importlib.util
+import io
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -332,3 +334,49 @@ async def test_a_connection_that_the_server_closes_is_not_used(ask: Any, fault_s
     for _ in range(3):
         (await ask("POST", url, content=b"tea")).unwrap()
     assert fault_server.connections == 3
+
+
+class Slow(io.BytesIO):
+    """A file that takes its time; its size is what `declared` says."""
+
+    def __init__(self, data: bytes, declared: int, nap: float = 0.0) -> None:
+        super().__init__(data)
+        self.declared = declared
+        self.nap = nap
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        place = super().seek(offset, whence)
+        return self.declared if whence == 2 else place
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        time.sleep(self.nap)
+        return super().read(1000)
+
+
+async def test_an_answer_may_begin_before_the_upload_has_ended(ask: Any, fault_server: FaultServer) -> None:
+    def echo(exchange: Exchange) -> None:
+        """Answer at once, and send back what comes as it comes."""
+        received = exchange.connection.recv(65536).partition(b"\r\n\r\n")[2]
+        exchange.send(HEAD + b"Content-Length: 10000\r\n\r\n" + received)
+        size = len(received)
+        while size < 10_000:
+            data = exchange.connection.recv(65536)
+            size += len(data)
+            exchange.send(data)
+        exchange.close()
+
+    data = bytes(number % 251 for number in range(10_000))
+    fault_server.on_connect.append(echo)
+    ask.configure(HTTPConfig(retry=None, timeout=20))
+    assert (await ask("POST", fault_server.url, content=Slow(data, 10_000, 0.01))).unwrap().content == data
+
+
+@pytest.mark.parametrize("size", [9_999, 10_001, 12_000])
+async def test_a_body_of_another_length_than_it_says_is_an_error(
+    ask: Any, size: int, fault_server: FaultServer
+) -> None:
+    url = fault_server.on("/", answer(200))
+    ask.configure(HTTPConfig(retry=None, timeout=20))
+    error = (await ask("PUT", url, content=Slow(bytes(size), 10_000))).error
+    assert (error.code, "10000" in error.message) == ("INVALID_REQUEST", True)
+    assert (await ask("GET", url)).is_success

@@ -11,14 +11,15 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable
 from dataclasses import replace
 from functools import partial
-from typing import Final, cast
+from typing import Any, cast
 
 import httpx
-from aiohttp.http import HttpVersion11, StreamWriter
+from aiohttp.http import HttpVersion11
 from aiohttp.streams import StreamReader
 from qicore.http.config import HTTPConfig
 from qicore.http.engines.aio_line import AioLine, Route
 from qicore.http.engines.aio_protocol import ENDED_EARLY, AioProtocol
+from qicore.http.engines.aio_upload import PIECE, AioUpload
 from qicore.http.engines.pool import Books, Slot
 from qicore.http.engines.pooled import PooledEngine
 from qicore.http.engines.reply import Reply
@@ -27,9 +28,6 @@ from qicore.http.engines.setup import guard_of, proxies_of, tls_options
 from qicore.http.tls import tls_context
 
 __all__ = ["AiohttpEngine"]
-
-_SMALL: Final = 64 * 1024
-"""Bytes of a body that are handed to the transport at once."""
 
 
 class AiohttpEngine(PooledEngine[AioLine]):
@@ -68,30 +66,37 @@ class AiohttpEngine(PooledEngine[AioLine]):
         head = _head(line, request)
         stream = request.stream
         body = b"".join(stream) if isinstance(stream, httpx.ByteStream) else None
-        if body is not None and len(body) <= _SMALL:
+        upload: AioUpload | None = None
+        if body is not None and len(body) <= PIECE:
             line.sent += len(head)
             transport.write(head + body if body else head)
             protocol.start_timeout()
             message, payload = await protocol.answer()
         else:
-            upload = loop.create_task(_upload(line, protocol, head, request, timeouts.get("write")))
-            upload.add_done_callback(partial(_uploaded, protocol))
-            try:
-                message, payload = await protocol.answer()
-            finally:
-                if not upload.done():
-                    # The server has answered, or will not: it has no use for the rest.
-                    protocol.force_close()
-                    upload.cancel()
-                    await asyncio.wait((upload,))
+            upload = AioUpload(line, protocol, head, request, timeouts.get("write"))
+            message, payload = await self._answer(protocol, upload)
         version = message.version
         return Reply(
             message.code,
             list(message.raw_headers),
             b"HTTP/1.1" if version == HttpVersion11 else b"HTTP/%d.%d" % version,
             message.reason.encode("utf-8", "surrogateescape"),
-            _Body(self.books, slot, payload, self.config.keepalive_expiry),
+            _Body(self.books, slot, payload, self.config.keepalive_expiry, upload),
         )
+
+    async def _answer(self, protocol: AioProtocol, upload: AioUpload) -> tuple[Any, StreamReader]:
+        try:
+            message, payload = await protocol.answer()
+        except BaseException:
+            upload.stop()
+            await upload.gone()
+            raise
+        upload.answered = True
+        if message.code >= 300:
+            # It has no use for the rest. After a 200 it may still be reading.
+            upload.stop()
+            await upload.gone()
+        return message, payload
 
 
 def _head(line: AioLine, request: httpx.Request) -> bytes:
@@ -104,47 +109,24 @@ def _head(line: AioLine, request: httpx.Request) -> bytes:
     return head + line.fields + b"\r\n"
 
 
-async def _upload(
-    line: AioLine, protocol: AioProtocol, head: bytes, request: httpx.Request, seconds: float | None
-) -> None:
-    """Send a body piece by piece, each when the server has taken most of those before."""
-    writer = StreamWriter(protocol, asyncio.get_running_loop())
-    line.sent += len(head)
-    await writer.write(head)
-    if request.headers.get("transfer-encoding") == "chunked":
-        writer.enable_chunking()
-    async for piece in cast("AsyncIterator[bytes]", request.stream):
-        for start in range(0, len(piece), _SMALL):
-            try:
-                async with asyncio.timeout(seconds):
-                    await writer.write(piece[start : start + _SMALL])
-            except TimeoutError as error:
-                raise httpx.WriteTimeout("the server took nothing for too long") from error
-    await writer.write_eof()
-
-
-def _uploaded(protocol: AioProtocol, upload: asyncio.Task[None]) -> None:
-    if upload.cancelled():
-        return
-    problem = upload.exception()
-    if problem is None:
-        protocol.start_timeout()
-    elif protocol.exception() is None:
-        protocol.set_exception(problem)
-
-
 class _Body:
     """The body of a response. Read to its end it gives back a sound connection, closed earlier a dead one."""
 
-    __slots__ = ("_books", "_keep", "_payload", "_slot")
+    __slots__ = ("_books", "_keep", "_payload", "_slot", "_upload")
 
     def __init__(
-        self, books: Books[AioLine], slot: Slot[AioLine], payload: StreamReader, keep: float
+        self,
+        books: Books[AioLine],
+        slot: Slot[AioLine],
+        payload: StreamReader,
+        keep: float,
+        upload: AioUpload | None,
     ) -> None:
         self._books = books
         self._slot: Slot[AioLine] | None = slot
         self._payload = payload
         self._keep = keep
+        self._upload = upload
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -161,13 +143,20 @@ class _Body:
             raise
         if data:
             return data
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            slot.line.rest(self._keep)
-            self._books.give_back(slot, well=True)
+        await self._finish(well=True)
         raise StopAsyncIteration
 
-    async def aclose(self) -> None:
+    async def _finish(self, *, well: bool) -> None:
         slot, self._slot = self._slot, None
-        if slot is not None:
-            self._books.give_back(slot, well=False)
+        if slot is None:
+            return
+        upload = self._upload
+        if upload is not None:
+            upload.stop()
+        slot.line.rest(self._keep)
+        self._books.give_back(slot, well=well)
+        if upload is not None:
+            await upload.gone()
+
+    async def aclose(self) -> None:
+        await self._finish(well=False)
