@@ -3,14 +3,16 @@
 import asyncio
 import gzip
 import logging
+import time
 from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http import HTTPClient, HTTPConfig, ResponseCache, SyncHTTPClient
+from qicore.resilience import CircuitBreakerConfig, RetryConfig
 from qicore_testkit.fault_server import FaultServer, wait_until
-from qicore_testkit.faults import answer, drop_after_reading, redirect
+from qicore_testkit.faults import answer, drop_after_reading, hang, redirect, reset
 
 KEPT = {"Cache-Control": "max-age=60"}
 STALE = {"Cache-Control": "max-age=0, stale-while-revalidate=600", "ETag": '"v"'}
@@ -146,8 +148,6 @@ async def test_stale_while_it_is_refreshed(engine: Any, fault_server: FaultServe
 
 
 async def test_closing_ends_what_is_refreshed(engine: Any, fault_server: FaultServer) -> None:
-    from qicore_testkit.faults import hang
-
     url = fault_server.on("/", answer(200, b"old", STALE), hang())
     async with cached(engine, RemoteStore()) as client:
         await client.get(url)
@@ -285,3 +285,120 @@ def test_a_blocking_client_refuses_a_store_that_must_be_awaited(fault_server: Fa
     url = fault_server.on("/", answer(200, b"1", KEPT))
     with SyncHTTPClient.create(HTTPConfig(cache=RemoteStore())).unwrap() as client:
         assert client.get(url).unwrap().content == b"1"
+
+
+@pytest.mark.parametrize("kind", ["asynchronous", "blocking"])
+async def test_a_hit_needs_no_closed_circuit(kind: str, fault_server: FaultServer) -> None:
+    url = fault_server.on("/", answer(200, b"tea", KEPT))
+    stale = {"Cache-Control": "max-age=0, stale-if-error=600"}
+    old = fault_server.on("/old", answer(200, b"old", stale), reset())
+    ill = fault_server.on("/ill", reset())
+    config = HTTPConfig(cache=MemoryStore(), retry=None)
+    breaker = CircuitBreakerConfig(failure_threshold=1)
+
+    def check(first: Any, hit: Any, stood_in: Any, miss: Any) -> None:
+        assert (first.error.code, miss.error.code) == ("NETWORK_ERROR", "CIRCUIT_OPEN")
+        assert (hit.unwrap().content, hit.unwrap().extensions["cache"]) == (b"tea", "hit")
+        # A stale one may stand in for a server that nobody may ask.
+        assert (stood_in.unwrap().content, stood_in.unwrap().extensions["cache"]) == (b"old", "stale")
+
+    if kind == "blocking":
+        with SyncHTTPClient.create(config).unwrap() as one:
+            blocking = one.with_circuit_breaker(breaker)
+            blocking.get(url).unwrap()
+            blocking.get(old).unwrap()
+            check(blocking.get(ill), blocking.get(url), blocking.get(old), blocking.get(url + "?other"))
+    else:
+        async with HTTPClient.create(config).unwrap() as plain:
+            client = plain.with_circuit_breaker(breaker)
+            (await client.get(url)).unwrap()
+            (await client.get(old)).unwrap()
+            check(*[await client.get(one) for one in (ill, url, old, url + "?other")])
+    assert (fault_server.count("/"), fault_server.count("/old")) == (1, 1)
+
+
+async def test_attempts_come_before_what_is_stale(engine: Any, fault_server: FaultServer) -> None:
+    fields = {"Cache-Control": "max-age=0, stale-if-error=600"}
+    url = fault_server.on("/", answer(200, b"old", fields), answer(503), reset(), answer(200, b"new", fields))
+    async with cached(engine, MemoryStore(), retry=RetryConfig(wait_initial=0)) as client:
+        (await client.get(url)).unwrap()
+        assert (await client.get(url)).unwrap().content == b"new"
+        fault_server.on("/", answer(503))
+        response = (await client.get(url)).unwrap()
+    assert (response.content, response.extensions["cache"]) == (b"new", "stale")
+    assert fault_server.count("/") == 7
+
+
+async def test_answers_vary(engine: Any, fault_server: FaultServer) -> None:
+    fields = {**KEPT, "Vary": "Accept-Language"}
+    url = fault_server.on("/", answer(200, b"tea", fields), answer(200, b"Tee", fields))
+    anything = fault_server.on("/any", answer(200, b"x", {**KEPT, "Vary": "*"}))
+    async with cached(engine, MemoryStore()) as client:
+        for _ in range(2):
+            for language, body in (("en", b"tea"), ("de", b"Tee")):
+                response = (await client.get(url, headers={"Accept-Language": language})).unwrap()
+                assert response.content == body
+        for _ in range(2):
+            (await client.get(anything)).unwrap()
+    assert (fault_server.count("/"), fault_server.count("/any")) == (2, 2)
+
+
+async def test_a_shared_store_keeps_what_is_private_out(engine: Any, fault_server: FaultServer) -> None:
+    private = {"Cache-Control": "private, max-age=60"}
+    url = fault_server.on("/", answer(200, b"ann's", private))
+    async with cached(engine, ResponseCache(store=MemoryStore(), shared=True)) as client:
+        for _ in range(2):
+            (await client.get(url)).unwrap()
+    assert fault_server.count("/") == 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+async def test_a_change_that_failed_changed_nothing(
+    engine: Any, method: str, fault_server: FaultServer
+) -> None:
+    url = fault_server.on("/", answer(200, b"tea", KEPT), answer(409), answer(200))
+    async with cached(engine, MemoryStore()) as client:
+        (await client.get(url)).unwrap()
+        assert (await client.request(method, url)).is_failure
+        assert (await client.get(url)).unwrap().extensions["cache"] == "hit"
+        assert (await client.request(method, url)).is_success
+        assert "cache" not in (await client.get(url)).unwrap().extensions
+
+
+async def test_the_store_has_no_more_time_than_the_call(engine: Any, fault_server: FaultServer) -> None:
+    url = fault_server.on("/", answer(200, b"tea", KEPT))
+    options = ResponseCache(store=BadStore("hangs"), patience=30)
+    async with cached(engine, options) as client:
+        started = time.monotonic()
+        error = (await client.get(url, timeout=0.2)).error
+        assert time.monotonic() - started < 10
+    assert error is not None
+    assert (error.code, error.context["sent"]) == ("TIMEOUT_ERROR", False)
+
+
+async def test_what_is_stored_obeys_the_limit_of_the_call(engine: Any, fault_server: FaultServer) -> None:
+    url = fault_server.on("/", answer(200, b"x" * 100, KEPT))
+    async with cached(engine, MemoryStore()) as client:
+        (await client.get(url)).unwrap()
+        error = (await client.get(url, max_response_size=10)).error
+    assert error is not None
+    assert error.code == "RESPONSE_TOO_LARGE"
+
+
+async def test_streams_pass_it_by(engine: Any, fault_server: FaultServer) -> None:
+    url = fault_server.on("/", answer(200, b"x", KEPT))
+    store = MemoryStore()
+    async with cached(engine, store) as client:
+        for _ in range(2):
+            async with client.stream("GET", url) as opened:
+                assert (await opened.unwrap().read()).unwrap() == b"x"
+    assert (store.values, fault_server.count("/")) == ({}, 2)
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_size": -1}, {"patience": 0}, {"keep": float("nan")}, {"stale_if_error": -1.0}]
+)
+def test_options_that_can_not_work_are_refused(options: dict[str, Any]) -> None:
+    error = HTTPConfig(cache=ResponseCache(store=MemoryStore(), **options)).check().error
+    assert error is not None
+    assert (error.code, next(iter(options)) in error.message) == ("INVALID_HTTP_CONFIG", True)

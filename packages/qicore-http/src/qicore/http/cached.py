@@ -190,32 +190,38 @@ class AsyncCached(_Cached):
         super().__init__(options, clock)
         self._refreshing: dict[str, asyncio.Task[Result[Answer]]] = {}
 
-    async def send(self, request: httpx.Request, send: Send) -> Result[Answer]:
-        """Answer from the store, or by `send`, which sends the request it is given to the server."""
+    async def send(self, request: httpx.Request, send: Send, deadline: float | None = None) -> Result[Answer]:
+        """Answer from the store, or by `send`, which sends the request it is given to the server.
+
+        The store has until the deadline, on the monotonic clock; `send` sees to its own.
+        """
 
         def refresh(key: str, steps: Steps) -> bool:
             if key not in self._refreshing:
-                task = asyncio.get_running_loop().create_task(self._drive(steps, send))
+                task = asyncio.get_running_loop().create_task(self._drive(steps, send, None))
                 self._refreshing[key] = task
                 task.add_done_callback(lambda _: self._refreshing.pop(key))
             return True
 
-        return await self._drive(self._steps(request, refresh), send)
+        return await self._drive(self._steps(request, refresh), send, deadline)
 
-    async def _drive(self, steps: Steps, send: Send) -> Result[Answer]:
+    async def _drive(self, steps: Steps, send: Send, deadline: float | None) -> Result[Answer]:
         outcome: object = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as end:
                 return cast("Result[Answer]", end.value)
-            outcome = await (send(step.request) if isinstance(step, _Send) else self._do(step))
+            outcome = await (send(step.request) if isinstance(step, _Send) else self._do(step, deadline))
 
-    async def _do(self, ask: _Ask) -> object:
+    async def _do(self, ask: _Ask, deadline: float | None) -> object:
         try:
             answer: Any = getattr(self._options.store, ask.operation)(*ask.arguments)
             if not isinstance(answer, Result):  # a store in memory answers at once
-                async with asyncio.timeout(self._options.patience):
+                patience = self._options.patience
+                if deadline is not None:
+                    patience = min(patience, deadline - time.monotonic())
+                async with asyncio.timeout(patience):
                     answer = await answer
             return _data(cast("Result[Any]", answer), ask.operation)
         except Exception as error:  # noqa: BLE001 - no failure of a store is one of the request

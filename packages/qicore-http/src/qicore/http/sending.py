@@ -106,7 +106,9 @@ class Sender:
         """Get the answer to one request: from the cache if it may come from there."""
         if self._cached is None or call.stream:
             return await self._repeat(call, request)
-        result = await self._cached.send(request, lambda following: self._repeat(call, following))
+        result = await self._cached.send(
+            request, lambda following: self._repeat(call, following), call.deadline
+        )
         answer = result.data
         if answer is not None and call.limit is not None and len(answer.content) > call.limit:
             # Stored under a larger limit than this call's.
