@@ -125,6 +125,58 @@ async def test_authentication(client: HTTPClient) -> None:
     assert "wrong" not in repr(error.to_structured_data())
 
 
+@pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512"])
+async def test_digests_of_every_kind(client: HTTPClient, algorithm: str) -> None:
+    digest = httpx.DigestAuth("ann", "pw")
+    for _ in range(2):  # the second time with the nonce of the first
+        assert (await client.get(f"/digest-auth/auth/ann/pw/{algorithm}", auth=digest)).is_success
+    error = (await client.get("/digest-auth/auth/ann/pw", auth=httpx.DigestAuth("ann", "no"))).error
+    assert error is not None
+    assert (error.code, error.context["status"]) == ("HTTP_ERROR", 401)
+
+
+async def test_a_digest_that_httpx_has_not_is_an_error(client: HTTPClient) -> None:
+    error = (await client.get("/digest-auth/auth-int/ann/pw", auth=httpx.DigestAuth("ann", "pw"))).error
+    assert error is not None
+    assert (error.get_category(), "auth-int" in error.message) == (ErrorCategory.UNKNOWN, True)
+
+
+async def test_an_authorization_belongs_to_its_request(client: HTTPClient) -> None:
+    assert (await client.get("/hidden-basic-auth/ann/pw", auth=("ann", "pw"))).is_success
+    error = (await client.get("/hidden-basic-auth/ann/pw")).error
+    assert error is not None
+    assert error.context["status"] == 404
+
+
+async def test_conditions(client: HTTPClient) -> None:
+    fresh = (await client.get("/etag/one", headers={"If-None-Match": '"one"'})).unwrap()
+    assert (fresh.status_code, fresh.content, fresh.headers["etag"]) == (304, b"", "one")
+    error = (await client.get("/etag/one", headers={"If-Match": '"two"'})).error
+    assert error is not None
+    assert error.context["status"] == 412
+    accepted = (await client.get("/etag/one", headers={"If-Match": '"two"'}, accept_status={412})).unwrap()
+    assert accepted.status_code == 412
+
+
+async def test_ranges(client: HTTPClient) -> None:
+    part = (await client.get("/range/100", headers={"Range": "bytes=10-19"})).unwrap()
+    assert (part.status_code, part.text) == (206, "klmnopqrst")
+
+
+async def test_streams(client: HTTPClient) -> None:
+    async with client.stream("GET", "/stream-bytes/50000", params={"chunk_size": "700"}) as opened:
+        stream = opened.unwrap()
+        sizes = [len(chunk.unwrap()) async for chunk in stream]
+    assert (stream.status_code, sum(sizes)) == (200, 50_000)
+    async with client.stream("GET", "/stream/30") as opened:
+        lines = [json.loads(line.unwrap())["id"] async for line in opened.unwrap().lines()]
+    assert lines == list(range(30))
+    async with client.stream("GET", "/status/500") as opened:
+        error = opened.error
+    assert error is not None
+    assert error.context["status"] == 500
+
+
 async def test_a_slow_answer_is_a_timeout(client: HTTPClient) -> None:
     error = (await client.get("/delay/5", timeout=0.2)).error
     assert error is not None

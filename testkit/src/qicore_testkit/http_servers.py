@@ -144,14 +144,21 @@ class TLSServer:
 
 
 @contextmanager
-def hypercorn(chain: Path | None, app: str = "qicore_testkit.asgi_app:app") -> Generator[str]:
-    """Run hypercorn with the given key and chain, or without TLS, on a free port; yield its address."""
+def hypercorn(
+    chain: Path | None, app: str = "qicore_testkit.asgi_app:app", *, clients: Path | None = None
+) -> Generator[str]:
+    """Run hypercorn with the given key and chain, or without TLS, on a free port; yield its address.
+
+    With `clients` it takes only clients whose certificate one of these authorities has signed.
+    """
     with socket.create_server((_HOST, 0), backlog=256) as listener:
         port = listener.getsockname()[1]
         number = listener.fileno()
         command = [sys.executable, "-m", "hypercorn", "--bind", f"fd://{number}", "--graceful-timeout", "0"]
         if chain is not None:
             command += ["--certfile", str(chain), "--keyfile", str(chain)]
+        if clients is not None:
+            command += ["--ca-certs", str(clients), "--verify-mode", "CERT_REQUIRED"]
         with run_server([*command, app], r"Running on", pass_fds=[number]):
             yield f"{'http' if chain is None else 'https'}://localhost:{port}"
 
