@@ -105,28 +105,46 @@ class TestAsync:
 
     @pytest.mark.parametrize("code", ["CIRCUIT_OPEN", "BULKHEAD_FULL", "RATE_LIMITED"])
     async def test_one_turned_away_does_not_end_those_that_run(self, code: str) -> None:
-        gate = asyncio.Event()
         begun = 0
 
         async def call() -> Result[int]:
             nonlocal begun
             begun += 1
             if begun == 1:
-                await gate.wait()
+                await asyncio.sleep(0.05)
                 return Success(1)
-            gate.set()
             return Failure(QiError.network(code, "turned away"))
 
-        policy = Hedge(HedgeConfig(delay=0.001, attempts=5))
+        policy = Hedge(HedgeConfig(delay=0, attempts=5, hedge_on=lambda error: error.code != code))
         assert assert_success(await policy.call(call)) == 1
         assert begun == 2, "there was no room for more"
         assert policy.statistics() == HedgeStatistics(calls=1, further=1)
 
+    async def test_it_has_the_errors_before_it_behind_it(self) -> None:
+        wrong = QiError.validation("INVALID_URL", "no host")
+        error = assert_failure(await Hedge(HedgeConfig(delay=LONG)).call(Attempts(DOWN, wrong).call))
+        assert (error.code, error.cause) == ("INVALID_URL", DOWN)
+
     async def test_turned_away_at_once_it_is_the_answer(self) -> None:
         breaker = CircuitBreaker()
         breaker.open()
-        policy = compose(Hedge(), breaker)
+        policy = compose(Hedge(HedgeConfig(delay=LONG)), breaker)
         assert_failure(await policy.call(lambda: Success(1)), "CIRCUIT_OPEN")
+
+    async def test_when_those_that_run_fail_too_it_stands_behind_them(self) -> None:
+        begun = 0
+
+        async def call() -> Result[int]:
+            nonlocal begun
+            begun += 1
+            if begun == 1:
+                await asyncio.sleep(0.05)
+                return Failure(DOWN)
+            return Failure(QiError.network("CIRCUIT_OPEN", "turned away"))
+
+        error = assert_failure(await Hedge(HedgeConfig(delay=0)).call(call), "NETWORK_ERROR")
+        assert error.cause is not None
+        assert error.cause.code == "CIRCUIT_OPEN"
 
     async def test_a_broken_predicate_means_no_further_attempt_and_is_logged(
         self, caplog: pytest.LogCaptureFixture

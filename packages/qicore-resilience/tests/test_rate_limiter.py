@@ -168,6 +168,23 @@ def test_an_interrupt_gives_the_turn_back() -> None:
     assert limiter.statistics().waiting == 0
 
 
+def test_a_thread_sleeps_no_longer_at_once_than_the_system_can() -> None:
+    slept: list[float] = []
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds if len(slept) < 3 else 1e12
+
+    config = RateLimiterConfig(limit=1, period=1e12)
+    limiter = RateLimiter(config, clock=lambda: now, sleep_sync=sleep)
+    for _ in range(2):
+        assert_success(limiter.call_sync(lambda: Success(1)))
+    assert len(slept) == 3
+    assert max(slept) < threading.TIMEOUT_MAX
+
+
 async def test_the_rate_holds_after_a_loop_was_held_up() -> None:
     limiter = RateLimiter(RateLimiterConfig(limit=1, period=0.02, burst=1))
     begun: list[float] = []

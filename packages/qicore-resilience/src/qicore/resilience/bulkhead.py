@@ -216,9 +216,9 @@ class Bulkhead:
         try:
             while self._free and self._line:
                 waiter, _ = self._line.popitem(last=False)
-                if waiter.wake():
-                    waiter.granted = True
-                    self._free -= 1
+                self._free -= 1
+                waiter.granted = waiter.wake()
+                self._free += not waiter.granted
         finally:
             self._settling = False
 

@@ -85,6 +85,4 @@ class Fallback:
 
 
 def _after(error: QiError, result: Result[T]) -> Result[T]:
-    if isinstance(result, Failure) and result.error is not error:
-        return Failure(with_causes(result.error, [error]))
-    return result
+    return Failure(with_causes(result.error, [error])) if isinstance(result, Failure) else result
