@@ -135,7 +135,10 @@ async def test_the_options_say_what_counts(service: Make) -> None:
 
 
 async def test_an_error_that_tells_nothing_counts_as_neither(service: Make) -> None:
-    it = service(failure_threshold=1, half_open_requests=1, counts=lambda e: None if e.context else True)
+    def tells(error: QiError) -> bool | None:
+        return None if error.code == "HTTP_ERROR" else True
+
+    it = service(failure_threshold=1, half_open_requests=1, counts=tells)
     await it.ask(DOWN)
     it.now += 60
     assert code(await it.ask(ABSENT)) == "HTTP_ERROR"
