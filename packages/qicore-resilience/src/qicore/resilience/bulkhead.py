@@ -148,7 +148,11 @@ class Bulkhead:
 
         def wake() -> bool:
             try:
-                loop.call_soon_threadsafe(_set, woken)
+                # Over the wires of the loop only from elsewhere: they cost system calls.
+                if _running_loop() is loop:
+                    _set(woken)
+                else:
+                    loop.call_soon_threadsafe(_set, woken)
             except RuntimeError:  # the loop is closed, and with it all that waited there
                 return False
             return True
@@ -156,9 +160,13 @@ class Bulkhead:
         waiter = _Waiter(wake)
         if not self._join(waiter):
             return False
+        most = self._config.max_wait
         try:
-            async with asyncio.timeout(self._config.max_wait):
+            if most is None:
                 await woken
+            else:
+                async with asyncio.timeout(most):
+                    await woken
         except TimeoutError:
             return self._quit(waiter)
         except BaseException:
@@ -224,6 +232,15 @@ class Bulkhead:
 
     def __repr__(self) -> str:
         return f"<Bulkhead {self._name!r} max_concurrent={self._config.max_concurrent}>"
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # in a thread without one
+        return None
 
 
 def _set(woken: asyncio.Future[None]) -> None:

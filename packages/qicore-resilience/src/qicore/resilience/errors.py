@@ -64,7 +64,8 @@ def bulkhead_full(name: str, max_concurrent: int) -> QiError:
 
 def rate_limited(name: str, retry_after: float) -> QiError:
     """RATE_LIMITED: the call was turned away, for its turn comes only in `retry_after` seconds."""
-    message = f"rate limiter {name!r} has no turn for {retry_after:.3g} s"
+    wait = f"{retry_after:.3g}" if retry_after < 100 else f"{retry_after:.0f}"  # not 1.8e+03
+    message = f"rate limiter {name!r} has no turn for {wait} s"
     return QiError.timeout("RATE_LIMITED", message, name=name, retry_after=retry_after)
 
 
