@@ -4,12 +4,15 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from qicore.base import Result
 from qicore.base.testing import assert_failure, assert_success
 from qicore.cache.file_store import Entry, FileStore
-from qicore.cache.file_worker import SHORT, FileWorker
+from qicore.cache.file_worker import LATER, SHORT, FileWorker
 
+T = TypeVar("T")
 Start = Callable[..., Awaitable[FileWorker]]
 
 
@@ -44,15 +47,21 @@ def put(key: str) -> Callable[[FileStore], None]:
     return lambda store: store.set(Entry(key, b"v", 7))
 
 
+async def soon(worker: FileWorker, action: Callable[[FileStore], T]) -> Result[T]:
+    """Read at once where that can be, as caches do."""
+    done = worker.read_now(action)
+    return await worker.read(action) if done is LATER else done
+
+
 async def keys(worker: FileWorker) -> list[str]:
-    return assert_success(await worker.read(lambda store: store.keys("", "", 1000)[0]))
+    return assert_success(await soon(worker, lambda store: store.keys("", "", 1000)[0]))
 
 
 async def test_what_is_short_is_done_at_once_and_the_rest_by_a_thread(start: Start) -> None:
     worker = await start()
     here = threading.current_thread()
-    assert assert_success(await worker.read(where)) is here
-    assert assert_success(await worker.read(where, short=False)) is not here
+    assert assert_success(await soon(worker, where)) is here
+    assert assert_success(await worker.read(where)) is not here
     assert assert_success(await worker.write(where)) is here
     assert assert_success(await worker.write(where, weight=SHORT + 1)) is not here
 
@@ -132,10 +141,10 @@ async def test_nobody_waits_for_a_lock_for_ever(start: Start, other: sqlite3.Con
 async def test_nobody_waits_for_a_long_job_for_ever(start: Start) -> None:
     worker = await start(patience=0.05)
     go_on = threading.Event()
-    long = asyncio.create_task(worker.read(lambda _: go_on.wait(), short=False))
+    long = asyncio.create_task(worker.read(lambda _: go_on.wait()))
     await asyncio.sleep(0)
     assert_failure(await worker.write(put("a")), "FILE_BUSY")
-    assert_failure(await worker.read(where), "FILE_BUSY")
+    assert_failure(await soon(worker, where), "FILE_BUSY")
     go_on.set()
     assert_failure(await long, "FILE_BUSY")
     assert await keys(worker) == []
@@ -144,10 +153,10 @@ async def test_nobody_waits_for_a_long_job_for_ever(start: Start) -> None:
 async def test_a_disk_that_is_slow_is_left_to_the_thread_for_a_while(start: Start) -> None:
     worker = await start()
     here = threading.current_thread()
-    assert_success(await worker.read(lambda _: time.sleep(0.1)))
-    assert assert_success(await worker.read(where)) is not here
+    assert_success(await soon(worker, lambda _: time.sleep(0.1)))
+    assert assert_success(await soon(worker, where)) is not here
     assert assert_success(await worker.write(where)) is not here
-    while assert_success(await worker.read(where)) is not here:  # noqa: ASYNC110 - time itself gives no event
+    while assert_success(await soon(worker, where)) is not here:  # noqa: ASYNC110 - time itself gives no event
         await asyncio.sleep(0.05)
     assert assert_success(await worker.write(where)) is here
 
@@ -157,7 +166,7 @@ async def test_the_thread_tidies_up_behind_many_writes_and_reads(start: Start, t
     log = tmp_path / "cache.db-wal"
     for _ in range(60):
         await asyncio.gather(*(worker.write(put(f"k{number}")) for number in range(100)))
-    await worker.read(where, short=False)
+    await worker.read(where)
     assert log.stat().st_size < 16_000_000
     assert not worker.store.untidy
 
@@ -170,8 +179,8 @@ async def test_threads_with_loops_of_their_own_share_it(start: Start) -> None:
         for number in range(50):
             results = await asyncio.gather(
                 worker.write(put(f"{name} {number}")),
+                soon(worker, lambda store: store.size()),
                 worker.read(lambda store: store.size()),
-                worker.read(lambda store: store.size(), short=False),
                 worker.write(put(f"{name} {number} heavy"), weight=SHORT + 1),
             )
             failed.extend(result.error for result in results if not result.is_success)
@@ -184,7 +193,7 @@ async def test_threads_with_loops_of_their_own_share_it(start: Start) -> None:
         thread.start()
     await asyncio.gather(*(asyncio.to_thread(thread.join) for thread in threads))
     assert failed == []
-    assert assert_success(await worker.read(lambda store: store.size())) == 400
+    assert assert_success(await soon(worker, lambda store: store.size())) == 400
 
 
 async def test_a_loop_that_ended_in_the_middle_hinders_nobody(start: Start) -> None:
@@ -214,8 +223,8 @@ async def test_what_was_asked_before_it_is_closed_is_done_and_nothing_after(star
     assert_success(await light)
     assert_success(await heavy)
     for result in (
+        await soon(worker, where),
         await worker.read(where),
-        await worker.read(where, short=False),
         await worker.write(where),
         await worker.write(where, weight=SHORT + 1),
     ):

@@ -19,7 +19,7 @@ from qicore.cache.file_compute import Computations
 from qicore.cache.file_store import Entry, FileStore, Row
 from qicore.cache.file_values import Found, Values
 from qicore.cache.file_way import Way
-from qicore.cache.file_worker import SHORT, FileWorker
+from qicore.cache.file_worker import LATER, SHORT, FileWorker
 from qicore.cache.flight import Flights
 from qicore.cache.keys import check_key, check_keys, check_values
 from qicore.cache.patterns import parse_pattern
@@ -124,25 +124,29 @@ class FileCache(Cache[V]):
 
     async def get(self, key: str) -> Result[V]:
         """Return the value; KEY_NOT_FOUND, CACHE_LOAD_FAILED [CACHE], CIRCUIT_OPEN [NETWORK]."""
-        looked = await self._look(key)
-        if looked.error is not None:
-            return Failure(looked.error)
-        found = looked.data
-        value: Result[V] = Failure(key_not_found(key)) if found is None else found.value
-        if isinstance(value, Success):
-            self._hits += 1
-        else:
-            self._misses += 1
-        return value
-
-    async def _look(self, key: str, *, stale: bool = False) -> Result[Found | None]:
-        """Return what lies at a key, or None when there is nothing, or nothing any more."""
         wrong = check_key(key)
         if wrong is not None:
             return Failure(wrong)
-        answer = await self._way.ask(lambda store: store.get(key, stale=stale, most=SHORT))
-        if answer.data is not None and answer.data.value is None:
-            answer = await self._way.ask(lambda store: store.get(key, stale=stale), short=False)
+        answer = self._way.ask_now(lambda store: store.get(key, SHORT))
+        row = answer.data
+        if answer is LATER or (row is not None and row[0] is None):
+            answer = await self._way.ask(lambda store: store.get(key), short=False)
+            row = answer.data
+        if row is not None:
+            value: Result[V] = self._values.read(key, row)
+            if value.error is None:
+                self._hits += 1
+                return value
+        elif answer.error is not None:
+            return Failure(answer.error)
+        self._misses += 1
+        return Failure(key_not_found(key))
+
+    async def _look(self, key: str) -> Result[Found | None]:
+        """Return what lies at a key, stale or not, or None when there is nothing."""
+        answer = await self._way.ask(lambda store: store.get(key, SHORT, stale=True))
+        if answer.data is not None and answer.data[0] is None:
+            answer = await self._way.ask(lambda store: store.get(key, stale=True), short=False)
         return answer.map(lambda row: None if row is None else self._values.open(key, row))
 
     async def set(self, key: str, value: V, ttl: float | None = None) -> Result[None]:
@@ -182,10 +186,10 @@ class FileCache(Cache[V]):
         there, or the lock is given up. A value that is set or removed meanwhile is not replaced by the
         computed one, which is still answered. One that can't be kept is answered too, and logged.
         """
-        wrong = _wrong_ttl(ttl)
+        wrong = check_key(key) or _wrong_ttl(ttl)
         if wrong is not None:
             return Failure(wrong)
-        looked = await self._look(key, stale=True)
+        looked = await self._look(key)
         error, found = looked.error, looked.data
         if error is not None:
             if error.code not in ("CACHE_LOAD_FAILED", "CIRCUIT_OPEN"):
@@ -215,6 +219,7 @@ class FileCache(Cache[V]):
         wanted = checked.data
         few = len(wanted) <= _FEW
         values: dict[str, V] = {}
+        large: list[str] = []
         for start in range(0, len(wanted), _BATCH):
             batch = wanted[start : start + _BATCH]
             reading = partial(_get_many, keys=batch, most=SHORT // len(batch))
@@ -222,18 +227,24 @@ class FileCache(Cache[V]):
             if isinstance(answer, Failure):
                 return answer
             for key, row in answer.data.items():
-                if row.value is None:
-                    looked = await self._look(key)
-                    if looked.error is not None:
-                        return Failure(looked.error)
-                    found = looked.data
+                if row[0] is None:
+                    large.append(key)
                 else:
-                    found = self._values.open(key, row)
-                if found is not None and isinstance(found.value, Success):
-                    values[key] = found.value.data
+                    self._take(key, row, values)
+        for key in large:
+            looked = (await self._way.ask(partial(FileStore.get, key=key), short=False)).variant
+            if isinstance(looked, Failure):
+                return looked
+            if looked.data is not None:
+                self._take(key, looked.data, values)
         self._hits += len(values)
         self._misses += len(wanted) - len(values)
         return Success(values)
+
+    def _take(self, key: str, row: Row, values: dict[str, V]) -> None:
+        value = self._values.read(key, row)
+        if isinstance(value, Success):
+            values[key] = value.data
 
     async def set_many(self, values: Mapping[str, V], ttl: float | None = None) -> Result[None]:
         """Keep many values, in one transaction: all of them, or when something is wrong with one, none."""

@@ -61,12 +61,12 @@ class Computations:
                     return await self.without(error, factory)
                 case Success(True):
                     return await self._under(key, token, factory, ttl)
-                case Success(Row() as row):
-                    found = self._values.open(key, row)
-                    if isinstance(found.value, Success):
-                        return found.value
-                    seen = found.header
-                case _:
+                case Success((_, _, _, _) as row):
+                    value: Result[V] = self._values.read(key, row)
+                    if isinstance(value, Success):
+                        return value
+                    seen = row[1:]
+                case Success():
                     # At random, so that those who wait do not look all at once.
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
                     pause = min(2 * pause, _LONGEST_PAUSE)
@@ -79,7 +79,7 @@ class Computations:
 
         def begin(store: FileStore) -> Row | bool:
             row = store.get(key)
-            if row is not None and (row.checksum, row.expires, row.until) != seen:
+            if row is not None and row[1:] != seen:
                 return row
             return store.lock(key, token, self._lease)
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from time import time_ns
+from typing import Final, TypeAlias
 
 from qicore.cache.file_schema import open_database
 
@@ -39,24 +40,22 @@ _REMOVE_UNUSED: Final = (
     "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE space = ? ORDER BY used, id LIMIT ?)"
 )
 
-# Uses are remembered until a write takes them along: to write at each read would cost several times the read.
-_MOST_TOUCHED: Final = 256
-# SQLite itself brings the log into the file at a thousand pages; what a commit adds to it is estimated.
-_LONG_LOG: Final = 1000
-_TOO_LONG_LOG: Final = 8000
+# Uses are remembered until room is needed, or there are many: to write one down costs as much as to read.
+_MANY_TOUCHED: Final = 256
+_MOST_TOUCHED: Final = 10_000
+# What a commit adds to the log is estimated. In a log of this length SQLite still finds a page at one look, for
+# each 4096 have a table of their own (https://www.sqlite.org/walformat.html#the_wal_index_file_format).
+_LONG_LOG: Final = 4000
+_TOO_LONG_LOG: Final = 16_000
 _PAGE: Final = 4096
 _PAGES_OF_COMMIT: Final = 4
 _PAGES_OF_ENTRY: Final = 2
 _OVER_AT_ONCE: Final = 500
 
 
-class Row(NamedTuple):
-    """What lies at a key; `value` is None when it is larger than was asked for. All of it may be damaged."""
-
-    value: bytes | None
-    checksum: int
-    expires: float | None
-    until: float | None
+Row: TypeAlias = tuple[bytes | None, int, float | None, float | None]
+"""What lies at a key: the value, or None when it is larger than was asked for; its checksum; when it is over,
+and when even for who takes stale values. All of it may be damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +107,7 @@ class FileStore:
         self._last_used = 0
         self._added = False
         self._evicting = 0
+        self._full = False  # or about to be
         self._log = 0  # pages, about
         self._database, self._space = open_database(path, namespace, timeout)
         self._cursor = self._database.cursor()  # one for all: to make one costs a third of a short statement
@@ -128,6 +128,8 @@ class FileStore:
 
     def commit(self) -> None:
         """Push out what there is no room for, and keep what was written."""
+        if self.laborious:
+            self.touch()
         if self._added and self._bounded:
             self._make_room()
         self._execute("COMMIT")
@@ -144,24 +146,27 @@ class FileStore:
 
     # ---- reads
 
-    def get(self, key: str, *, stale: bool = False, most: int = ANY_SIZE) -> Row | None:
+    def get(self, key: str, most: int = ANY_SIZE, *, stale: bool = False) -> Row | None:
         """Return what lies at a key, unless it is over; with its value if that is no larger than `most`."""
-        found = self._execute(_GET, (most, self._space, key)).fetchone()
+        found: Row | None = self._execute(_GET, (most, self._space, key)).fetchone()
         if found is None:
             return None
-        if self._over(found[3] if stale else found[2]):
+        over = found[3] if stale else found[2]
+        if over is not None and self._over(over):
             return None
         if self._bounded:
-            self._touched[key] = self._use()
+            now = time_ns()  # as in `_use`, which would cost a call
+            self._last_used = now = now if now > self._last_used else self._last_used + 1
+            self._touched[key] = now
             if len(self._touched) >= _MOST_TOUCHED:
                 self.untidy = True
-        return Row(*found)
+        return found
 
     def get_many(self, keys: Iterable[str], most: int) -> dict[str, Row]:
         """Return what lies at these keys, all as of one moment, as `get` does."""
         self._execute("BEGIN")
         try:
-            rows = {key: row for key in keys if (row := self.get(key, most=most)) is not None}
+            rows = {key: row for key in keys if (row := self.get(key, most)) is not None}
             self._execute("COMMIT")
         except BaseException:
             self.rollback()
@@ -258,16 +263,23 @@ class FileStore:
 
     # ---- what the thread of the cache does now and then
 
-    def bring_in(self) -> None:
+    @property
+    def laborious(self) -> bool:
+        """Whether the next write has to write down many uses with it."""
+        return self._full and len(self._touched) >= _MANY_TOUCHED
+
+    def bring_in(self, *, if_long: bool = False) -> None:
         """Bring the log of what was written into the file, and that to the disk; outside of a transaction.
 
         Others may read and write meanwhile, unless the log has grown so long that it has to begin anew.
         """
+        self.untidy = False
+        if if_long and self._log < _LONG_LOG:
+            return
         _, pages, _ = self._execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if pages > _TOO_LONG_LOG:
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         self._log = 0
-        self.untidy = False
 
     def close(self) -> None:
         """Close the file, with the uses written down."""
@@ -303,6 +315,7 @@ class FileStore:
         entries, weight = self._execute(
             "SELECT entries, weight FROM spaces WHERE id = ?", (self._space,)
         ).fetchone()
+        self._full = entries + _MANY_TOUCHED > self._max_entries or weight > self._max_weight * 0.9
         return int(max(entries - self._max_entries, weight > self._max_weight, 0))
 
     def _over(self, moment: object) -> bool:
@@ -311,7 +324,7 @@ class FileStore:
 
     def _use(self) -> int:
         # By the clock, so that uses of several processes are in order, and never twice the same in this one.
-        self._last_used = max(time.time_ns(), self._last_used + 1)
+        self._last_used = max(time_ns(), self._last_used + 1)
         return self._last_used
 
     # ---- locks: who computes the value of a key

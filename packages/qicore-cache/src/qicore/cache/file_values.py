@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from struct import Struct
 from typing import Any, Final, NamedTuple, TypeAlias
 from zlib import crc32
@@ -44,13 +43,15 @@ class Values:
         unreadable: how many were damaged, foreign, or none that the serializer accepts.
     """
 
-    __slots__ = ("_clock", "_config", "_most", "_seed", "_space", "unreadable")
+    __slots__ = ("_clock", "_config", "_dumps", "_loads", "_most", "_name", "_seed", "unreadable")
 
     def __init__(self, config: CacheConfig, clock: Callable[[], float]) -> None:
         self._config = config
         self._clock = clock
         self._most = config.max_value_size
-        self._space = Keyspace(config.namespace)
+        self._name = Keyspace(config.namespace).name
+        self._dumps = config.serializer.dumps
+        self._loads = config.serializer.loads
         self._seed = crc32(config.namespace.encode())
         self.unreadable = 0
 
@@ -58,7 +59,9 @@ class Values:
         """Return what is to be written; CACHE_WRITE_FAILED when the serializer can't, or it is too large."""
         config = self._config
         try:
-            data = config.serializer.dumps(value, key=self._space.name(key))
+            data = self._dumps(value, key=self._name(key))
+            if type(data) is not bytes:
+                raise TypeError(f"a serializer has to give bytes, not {type(data).__name__}")
         except Exception as exception:  # noqa: BLE001 - a serializer may raise anything
             return Failure(write_failed(QiError.from_exception(exception, code="SERIALIZATION_FAILED")))
         size = len(data)
@@ -78,19 +81,25 @@ class Values:
 
     def open(self, key: str, row: Row) -> Found:
         """Return the value in a row. What can't be read is not there, and is counted."""
+        value = self.read(key, row)
+        expires = row[2]
+        stale = isinstance(value, Success) and expires is not None and expires <= self._clock()
+        return Found(value, row[1:], stale)
+
+    def read(self, key: str, row: Row) -> Result[Any]:
+        """Return the value in a row, stale or not, or KEY_NOT_FOUND."""
         data, checksum, expires, until = row
-        header = (checksum, expires, until)
-        # A serializer may raise anything, and what is damaged may be of any type.
-        with suppress(Exception):
+        try:
             if (
                 data is not None
                 and len(data) <= self._most
                 and self._checksum(key, data, expires, until) == checksum
             ):
-                value = self._config.serializer.loads(data, key=self._space.name(key))
-                return Found(Success(value), header, expires is not None and expires <= self._clock())
+                return Success(self._loads(data, key=self._name(key)))
+        except Exception:  # noqa: BLE001, S110 - what is damaged may be of any type, and a serializer raise anything
+            pass
         self.unreadable += 1
-        return Found(Failure(key_not_found(key)), header)
+        return Failure(key_not_found(key))
 
     def _checksum(self, key: str, data: bytes, expires: float | None, until: float | None) -> int:
         # Of the key too: the damaged index of a database leads to the value of another.

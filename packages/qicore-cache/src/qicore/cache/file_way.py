@@ -10,7 +10,7 @@ from qicore.base import Failure, QiError, Result
 from qicore.cache.config import CacheConfig
 from qicore.cache.errors import closed, load_failed, write_failed
 from qicore.cache.file_store import FileStore
-from qicore.cache.file_worker import FileWorker
+from qicore.cache.file_worker import LATER, FileWorker
 from qicore.resilience import CircuitBreaker, is_ill
 
 __all__ = ["Way"]
@@ -28,32 +28,39 @@ class Way:
         failures: operations that failed, or that the open circuit turned away.
     """
 
-    __slots__ = ("_breaker", "failures", "worker")
+    __slots__ = ("_breaker", "_read_now", "failures", "worker")
 
     def __init__(self, worker: FileWorker, config: CacheConfig) -> None:
         self.worker = worker
+        self._read_now = worker.read_now
         self.failures = 0
         options = config.circuit_breaker
         if options is not None and options.counts is is_ill:
             options = replace(options, counts=_is_ill)
         self._breaker = None if options is None else CircuitBreaker(options, name="cache file")
 
+    def ask_now(self, action: Callable[[FileStore], T]) -> Result[T]:
+        """Do what is short and writes nothing, as `ask` does; `LATER` when that has to wait."""
+        breaker, read_now = self._breaker, self._read_now
+        result = read_now(action) if breaker is None else breaker.call_sync(lambda: read_now(action))
+        return result if result.error is None else self._failed(result.error, load_failed)
+
     async def ask(self, action: Callable[[FileStore], T], *, short: bool = True) -> Result[T]:
         """Do what writes nothing; CACHE_LOAD_FAILED, CACHE_CLOSED [CACHE], CIRCUIT_OPEN [NETWORK]."""
+        if short:
+            done = self.ask_now(action)
+            if done is not LATER:
+                return done
         worker, breaker = self.worker, self._breaker
-        if worker.stopped:
-            return Failure(closed())
         if breaker is None:
-            result = await worker.read(action, short=short)
+            result = await worker.read(action)
         else:
-            result = await breaker.call(lambda: worker.read(action, short=short))
+            result = await breaker.call(lambda: worker.read(action))
         return result if result.error is None else self._failed(result.error, load_failed)
 
     async def tell(self, action: Callable[[FileStore], T], *, weight: int = 0) -> Result[T]:
         """Do what writes, so many bytes; CACHE_WRITE_FAILED, CACHE_CLOSED [CACHE], CIRCUIT_OPEN [NETWORK]."""
         worker, breaker = self.worker, self._breaker
-        if worker.stopped:
-            return Failure(closed())
         if breaker is None:
             result = await worker.write(action, weight=weight)
         else:
@@ -65,8 +72,8 @@ class Way:
         self.worker.post(action)
 
     def _failed(self, error: QiError, explain: Callable[[QiError], QiError]) -> Failure:
-        if error.code == "CACHE_CLOSED":
-            return Failure(error)
+        if self.worker.stopped:  # whatever the breaker says
+            return Failure(closed())
         self.failures += 1
         return Failure(error if error.code in _AS_THEY_ARE else explain(error))
 

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
@@ -27,12 +28,15 @@ from qicore.cache.file_jobs import Job, answer, busy, fail, time_out
 from qicore.cache.file_schema import is_busy
 from qicore.cache.file_store import FileStore
 
-__all__ = ["SHORT", "FileWorker"]
+__all__ = ["LATER", "SHORT", "FileWorker"]
 
 T = TypeVar("T")
 
 SHORT: Final = 64 * 1024
 """The most bytes that are read or written at once, without the thread."""
+
+LATER: Final[Result[Any]] = Success(None)
+"""What is answered at once where there is no answer yet."""
 
 _MOST_AT_ONCE: Final = 256
 _MOST_IN_TURN: Final = 128
@@ -97,15 +101,28 @@ class FileWorker:
         assert self._store is not None
         return self._store
 
-    async def read(self, action: Callable[[FileStore], T], *, short: bool = True) -> Result[T]:
-        """Do what writes nothing, or needs no transaction."""
-        if short and (not self._slow_until or self._calm()) and self._lock.acquire(blocking=False):
-            try:
-                done = self._now(action)
-            finally:
-                self._lock.release()
-            if done is not None:
-                return done
+    def read_now(self, action: Callable[[FileStore], T]) -> Result[T]:
+        """Do what is short and writes nothing; `LATER` when that has to wait."""
+        if (self._slow_until and not self._calm()) or not self._lock.acquire(False):
+            return LATER
+        began = perf_counter()
+        try:
+            if self._stopped:
+                return Failure(closed())
+            return Success(action(self.store))
+        except Exception as exception:  # noqa: BLE001 - the boundary: whatever SQLite raises is an answer
+            if isinstance(exception, sqlite3.Error) and is_busy(exception):
+                return LATER
+            return Failure(from_file(exception))
+        finally:
+            if perf_counter() - began > _SLOW:
+                self._slow_until = perf_counter() + _WHILE
+            self._lock.release()
+            if self.store.untidy:
+                self._tidy_up()
+
+    async def read(self, action: Callable[[FileStore], T]) -> Result[T]:
+        """Have the thread do what writes nothing, or needs no transaction."""
         job = Job(action, asyncio.get_running_loop(), writes=False)
         self._hand_over([job])
         assert job.answer is not None
@@ -146,37 +163,19 @@ class FileWorker:
 
     # ---- at once
 
-    def _now(self, action: Callable[[FileStore], T]) -> Result[T] | None:
-        """Do what is short, holding the lock; None when it has to wait."""
-        if self._stopped:
-            return Failure(closed())
-        store = self.store
-        began = time.perf_counter()
-        try:
-            return Success(action(store))
-        except Exception as exception:  # noqa: BLE001 - the boundary: whatever SQLite raises is an answer
-            if isinstance(exception, sqlite3.Error) and is_busy(exception):
-                return None
-            return Failure(from_file(exception))
-        finally:
-            self._ended_short(began)
-
-    def _ended_short(self, began: float) -> None:
-        ended = time.perf_counter()
-        if ended - began > _SLOW:
-            self._slow_until = ended + _WHILE
-        if self.store.untidy and not self._tidying:
+    def _tidy_up(self) -> None:
+        if not self._tidying:
             self._tidying = True
             self._hand_over([Job(FileStore.tidy, None, writes=True), Job(self._tidy, None, writes=False)])
 
     def _tidy(self, store: FileStore) -> None:
         try:
-            store.bring_in()
+            store.bring_in(if_long=True)
         finally:
             self._tidying = False
 
     def _calm(self) -> bool:
-        if time.perf_counter() < self._slow_until:
+        if perf_counter() < self._slow_until:
             return False
         self._slow_until = 0.0
         return True
@@ -190,19 +189,22 @@ class FileWorker:
             not self._jobs  # nobody overtakes
             and len(jobs) <= _MOST_IN_TURN
             and sum(job.weight for job in jobs) <= SHORT
+            and not self.store.laborious
             and (not self._slow_until or self._calm())
-            and self._lock.acquire(blocking=False)
+            and self._lock.acquire(False)
         )
         if not at_once:
             self._hand_over(jobs)
             return
-        began = time.perf_counter()
+        began = perf_counter()
         try:
             done = self._commit(jobs)
-            if done:
-                self._ended_short(began)
         finally:
+            if perf_counter() - began > _SLOW:
+                self._slow_until = perf_counter() + _WHILE
             self._lock.release()
+        if self.store.untidy:
+            self._tidy_up()
         if not done:
             self._hand_over(jobs)
             return
