@@ -50,6 +50,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 def test_a_repr_shows_no_secret() -> None:
     config = HTTPConfig(
+        base_url="https://ann:secret7@example.org",
         headers={"X-Api-Key": "secret1"},
         params={"key": "secret2"},
         cookies={"session": "secret3"},

@@ -153,6 +153,39 @@ def test_the_blocking_client_has_them_too(core: Any, fault_server: FaultServer) 
     assert [request.header("last-event-id") for request in fault_server.requests[:3]] == [None, "1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [
+        (answer(404), "HTTP_ERROR"),
+        (drop_after_reading(), "NETWORK_ERROR"),
+        (answer(200, b"<html>", {"Content-Type": "text/html"}), "PARSE_ERROR"),
+        (events(b"data: " + b"x" * 2000), "RESPONSE_TOO_LARGE"),
+        (events(), None),
+    ],
+)
+@pytest.mark.parametrize("core", ["httpx", "httpx2"])
+def test_how_they_end_blocking(core: Any, behaviour: Any, code: Any, fault_server: FaultServer) -> None:
+    url = fault_server.on("/", behaviour)
+    options = EventOptions(reconnects=1, wait=0.001, max_event_size=1000)
+    with SyncHTTPClient.create(HTTPConfig(engine=core)).unwrap() as client:
+        with client.events(url, event_options=options) as stream:
+            results = list(stream)
+            assert [getattr(result.error, "code", "") for result in results] == ([code] if code else [])
+            assert stream.close().is_success
+        cut = fault_server.on("/cut", events(b"data: 1\n\n", b"data: cut"), answer(204))
+        with client.events(cut, event_options=options) as stream:
+            assert [result.unwrap().data for result in stream] == ["1"]
+
+
+async def test_it_closes_more_than_once(engine: Any, fault_server: FaultServer) -> None:
+    url = fault_server.on("/", events(b"data: 1\n\n", stay=True))
+    async with client_of(engine) as client, client.events(url) as stream:
+        assert (await anext(stream)).is_success
+        assert (await stream.close()).is_success
+        assert (await stream.close()).is_success
+        assert [result async for result in stream] == []
+
+
 def test_reconnections_back_off_and_are_spread() -> None:
     ill = QiError.network("NETWORK_ERROR", "reset")
     subscription = Subscription(EventOptions(reconnects=5, wait=1.0, wait_max=9.0), lambda: 0.0)

@@ -190,6 +190,18 @@ def test_any_bytes_are_a_body_or_an_error(data: bytes, encoding: bytes) -> None:
     assert codes in ([], ["PARSE_ERROR"])
 
 
+def test_no_byte_stays_behind_when_a_step_ends_with_its_data() -> None:
+    # A few bytes stand for 300 KB, and each cut leaves another rest in zlib.
+    body = bytes(300_000)
+    packed = zlib.compress(body)
+    for cut in range(1, len(packed)):
+        decoder = make_decoder([(b"content-encoding", b"deflate")])
+        first = b"".join(decoder.decode(packed[:cut]))
+        known = zlib.decompressobj().decompress(packed[:cut])
+        assert len(first) == len(known)
+        assert len(first) + len(_unpack(decoder, [packed[cut:]])) == len(body)
+
+
 @pytest.mark.parametrize("data", [b"x", zlib.compress(b"leaves")[:-3]])
 def test_deflate_that_ends_too_early_is_an_error(data: bytes) -> None:
     with pytest.raises(QiError, match="ends in the middle"):

@@ -1,6 +1,7 @@
 """What is asked for is what arrives: URLs, parameters, headers, bodies, cookies and credentials."""
 
 import json
+import os
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qicore.base import QiError
-from qicore.http import BearerAuth, HTTPClient, HTTPConfig
+from qicore.http import BearerAuth, HTTPClient, HTTPConfig, SyncHTTPClient
 from qicore.http.cookies import CookieStore
 from qicore.http.request import Defaults, prepare
 from qicore_testkit.fault_server import FaultServer
@@ -108,6 +109,25 @@ async def test_files(ask: Any, fault_server: FaultServer, tmp_path: Path) -> Non
         error = (await ask("PUT", fault_server.url, content=text)).error
     assert error.code == "INVALID_REQUEST"
     error = (await ask("PUT", fault_server.url, content=tmp_path / "none")).error
+    assert error.code == "INVALID_REQUEST"
+
+
+async def test_what_can_be_read_only_once(ask: Any, fault_server: FaultServer) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"leaves")
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        request = await arrived(ask, fault_server, "PUT", fault_server.url, content=pipe)
+    assert (request.body, request.header("transfer-encoding")) == (b"leaves", "chunked")
+
+
+def test_a_blocking_client_sends_nothing_asynchronous() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"tea"
+
+    with SyncHTTPClient.create().unwrap() as client:
+        error = client.post("http://127.0.0.1:1/", content=pieces()).error
+    assert error is not None
     assert error.code == "INVALID_REQUEST"
 
 
@@ -222,6 +242,22 @@ async def test_credentials(ask: Any, fault_server: FaultServer) -> None:
     assert (await arrived(ask, fault_server, "GET", named)).header(
         "authorization"
     ) == "Basic Ym9iOnNlY3JldA=="
+
+
+async def test_credentials_of_the_base(ask: Any, fault_server: FaultServer) -> None:
+    ask.configure(HTTPConfig(base_url=fault_server.url.replace("//", "//ann:secret@") + "/v2"))
+    request = await arrived(ask, fault_server, "GET", "tea")
+    assert (request.target, request.header("authorization")) == ("/v2/tea", "Basic YW5uOnNlY3JldA==")
+
+
+class Fresh(BearerAuth):
+    """A token that is looked at for each request."""
+
+
+async def test_a_bearer_of_ones_own(ask: Any, fault_server: FaultServer) -> None:
+    request = await arrived(ask, fault_server, "GET", fault_server.url, auth=Fresh("token"))
+    assert request.header("authorization") == "Bearer token"
+    assert repr(Fresh("token")) == "BearerAuth(***)"
 
 
 async def test_credentials_of_ones_own(ask: Any, fault_server: FaultServer) -> None:

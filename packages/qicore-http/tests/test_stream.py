@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,19 @@ async def test_the_body_is_read_here_and_not_there(engine: Any, fault_server: Fa
             _ = response.content
         with pytest.raises(httpx.StreamError):
             await response.aread()
+
+
+@CORES
+def test_the_body_is_read_here_and_not_there_blocking(core: Any, fault_server: FaultServer) -> None:
+    url = fault_server.on("/", answer(200, b"tea"))
+    with blocking(core) as client:
+        with client.stream("GET", url) as opened:
+            with pytest.raises(httpx.StreamError):
+                opened.unwrap().response.read()
+            assert (opened.unwrap().status_code, opened.unwrap().headers["content-length"]) == (200, "3")
+        with client.stream("GET", "ftp://tea/") as opened:
+            assert opened.is_failure
+        assert client.download(url + "?x", "/dev/null/leaves").is_failure
 
 
 async def test_nothing_is_read_ahead(engine: Any, fault_server: FaultServer) -> None:
@@ -443,3 +457,55 @@ def test_a_download_blocking(core: Any, fault_server: FaultServer, tmp_path: Pat
     ordinary = tmp_path / "ordinary"
     ordinary.touch()
     assert target.stat().st_mode == ordinary.stat().st_mode
+
+
+@CORES
+def test_an_interrupt_says_nothing_of_the_service(core: Any, fault_server: FaultServer) -> None:
+    def interrupt(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    url = fault_server.on("/", answer(503), answer(200, b"tea"))
+    options = CircuitBreakerConfig(failure_threshold=1, reset_timeout=0.01, half_open_requests=1)
+    with blocking(core, retry=None) as plain:
+        client = plain.with_circuit_breaker(options)
+        assert client.get(url).is_failure
+        for _ in range(2):
+            time.sleep(0.02)
+            with pytest.raises(KeyboardInterrupt):
+                client.get(url, on_download=interrupt)
+            with pytest.raises(KeyboardInterrupt), client.stream("GET", url, on_download=interrupt) as opened:
+                list(opened.unwrap())
+        assert client.get(url).unwrap().content == b"tea", "its permit was given back"
+        assert client.get(url).unwrap().content == b"tea"
+
+
+async def test_a_cancelled_request_says_nothing_of_the_service(
+    engine: Any, fault_server: FaultServer
+) -> None:
+    url = fault_server.on("/", answer(503), hang(), answer(200, b"tea"))
+    options = CircuitBreakerConfig(failure_threshold=1, reset_timeout=0.01, half_open_requests=1)
+    async with client_of(engine, retry=None) as plain:
+        client = plain.with_circuit_breaker(options)
+        assert (await client.get(url)).is_failure
+        await asyncio.sleep(0.02)
+        task = asyncio.create_task(client.get(url))
+        assert await asyncio.to_thread(wait_until, lambda: fault_server.count("/") == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await client.get(url)).unwrap().content == b"tea", "its permit was given back"
+
+
+@CORES
+def test_the_breaker_hears_how_a_stream_ends_blocking(core: Any, fault_server: FaultServer) -> None:
+    broken = fault_server.on("/broken", half_body())
+    whole = fault_server.on("/whole", answer(200, b"tea"))
+    with blocking(core, retry=None) as plain:
+        client = plain.with_circuit_breaker(CircuitBreakerConfig(failure_threshold=2))
+        with client.stream("GET", whole) as opened:
+            assert opened.unwrap().read().unwrap() == b"tea"
+        for _ in range(2):
+            with client.stream("GET", broken) as opened:
+                assert list(opened.unwrap().lines())[-1].is_failure
+        with client.stream("GET", broken) as opened:
+            assert getattr(opened.error, "code", "") == "CIRCUIT_OPEN"

@@ -64,7 +64,7 @@ class HTTPConfig:
         engine: the library below: `httpx` (httpcore), or with the extra of that name `httpx2` or `aiohttp`.
     """
 
-    base_url: str = ""
+    base_url: str = field(default="", repr=False)  # it may hold credentials
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     params: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)

@@ -77,7 +77,6 @@ class CookieStore:
         policy = _Policy()
         self._jar = policy.jar = CookieJar(policy)
         self._lock = threading.Lock()
-        self._any = False
         self.cookies: Final = httpx.Cookies(self._jar)
 
     def remember(self, url: httpx.URL, headers: httpx.Headers) -> None:
@@ -87,16 +86,13 @@ class CookieStore:
 
     def header(self, url: httpx.URL, *, foreign: bool) -> str | None:
         """Return the Cookie header for a request, or None for none."""
-        if not self._has_any():
+        if next(iter(self._jar), None) is None:  # as is the case for most clients
             return None
         request = _Request(url, foreign=foreign)
         with self._lock:
             self._jar.add_cookie_header(request)
         value: Any = request.get_header("Cookie")
         return value if isinstance(value, str) else None
-
-    def _has_any(self) -> bool:
-        return next(iter(self._jar), None) is not None
 
 
 def origin_of(url: httpx.URL) -> str:

@@ -44,10 +44,6 @@ class Sender:
         self._cached = cached
         self._deadlines = Deadlines()
 
-    def with_breakers(self, breakers: CircuitBreakers | None) -> Sender:
-        """Return a sender over the same engine that asks these breakers."""
-        return Sender(self.engine, self._store, self._max_redirects, breakers, self._cached)
-
     async def send(self, call: Call) -> Result[Answer]:
         """Carry out the call and judge its answer."""
         journey = Journey(call, self._store, self._max_redirects)

@@ -41,10 +41,6 @@ class SyncSender:
         self._breakers = breakers
         self._cached = cached
 
-    def with_breakers(self, breakers: CircuitBreakers | None) -> SyncSender:
-        """Return a sender over the same engine that asks these breakers."""
-        return SyncSender(self.engine, self._store, self._max_redirects, breakers, self._cached)
-
     def send(self, call: Call) -> Result[Answer]:
         """Carry out the call and judge its answer."""
         journey = Journey(call, self._store, self._max_redirects)
