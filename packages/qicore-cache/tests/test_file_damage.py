@@ -90,7 +90,7 @@ async def test_a_value_that_was_tampered_with_is_not_found_and_counted(tmp_path:
                 "value = value || x'00'",
                 "value = x'A16162'",
                 "checksum = checksum + 1",
-                "weight = 100000000, value = zeroblob(100000000)",
+                "weight = 100000, value = zeroblob(100000)",
                 "value = 'no bytes at all'",
                 "checksum = 'x'",
             )

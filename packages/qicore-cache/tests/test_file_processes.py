@@ -60,7 +60,7 @@ def hammer(path: Path) -> None:
     """Let processes work at random, and kill one of them again and again."""
     dice = random.Random(7)
     running: list[subprocess.Popen[str]] = []
-    for round_ in range(7):
+    for round_ in range(5):
         while len(running) < 3:
             command = [sys.executable, "-c", HAMMER, str(path), str(len(running) + 10 * round_)]
             running.append(

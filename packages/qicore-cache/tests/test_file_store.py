@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from qicore.cache.errors import ForeignFileError, from_file
-from qicore.cache.file_store import Entry, FileStore
+from qicore.cache.file_store import SHORT, Entry, FileStore
 
 
 class Clock:
@@ -117,19 +117,18 @@ def test_a_stale_entry_is_there_for_who_takes_it(opened: Open, clock: Clock) -> 
 
 def test_a_large_value_is_only_read_by_who_asks_for_it(opened: Open) -> None:
     store = opened()
-    write(store, entry("a", b"x" * 101))
-    row = store.get("a", most=100)
-    assert row is not None
-    assert row[0] is None
-    row = store.get("a", most=101)
-    assert row is not None
-    assert row[0] == b"x" * 101
+    write(store, entry("a", b"x" * SHORT), entry("b", b"x" * (SHORT + 1)))
+    for key, short, size in (("a", True, SHORT), ("b", True, None), ("b", False, SHORT + 1)):
+        row = store.get(key, short)
+        assert row is not None
+        assert row[0] == (None if size is None else b"x" * size)
+    assert [row[0] for row in store.get_many(["a", "b"], short=True).values()] == [b"x" * SHORT, None]
 
 
 def test_many_are_read_as_of_one_moment(opened: Open) -> None:
     store = opened()
     write(store, entry("a", b"1"), entry("b", b"2"))
-    rows = store.get_many(["a", "c", "b"], 100)
+    rows = store.get_many(["a", "c", "b"])
     assert {key: row[0] for key, row in rows.items()} == {"a": b"1", "b": b"2"}
     assert not store.raw.in_transaction
 
@@ -354,7 +353,7 @@ def test_many_threads_may_open_a_new_file_at_once(opened: Open) -> None:
 WRITER = """
 import sqlite3, sys
 from pathlib import Path
-from qicore.cache.file_store import Entry, FileStore
+from qicore.cache.file_store import SHORT, Entry, FileStore
 store = FileStore(Path(sys.argv[1]), "", max_entries=50, max_weight=None, timeout=30.0)
 number = int(sys.argv[2])
 while True:
@@ -374,7 +373,7 @@ while True:
 
 
 def test_killed_in_the_middle_of_writing_every_value_is_whole(tmp_path: Path, opened: Open) -> None:
-    for _ in range(5):
+    for _ in range(3):
         writers = [
             subprocess.Popen(
                 [sys.executable, "-c", WRITER, str(tmp_path / "cache.db"), str(number)],

@@ -9,8 +9,8 @@ from typing import TypeVar
 import pytest
 from qicore.base import Result
 from qicore.base.testing import assert_failure, assert_success
-from qicore.cache.file_store import Entry, FileStore
-from qicore.cache.file_worker import LATER, SHORT, FileWorker
+from qicore.cache.file_store import SHORT, Entry, FileStore
+from qicore.cache.file_worker import LATER, FileWorker
 
 T = TypeVar("T")
 Start = Callable[..., Awaitable[FileWorker]]

@@ -16,10 +16,10 @@ from qicore.cache.cache import Cache, Factory
 from qicore.cache.config import CacheConfig
 from qicore.cache.errors import key_not_found, load_failed
 from qicore.cache.file_compute import Computations
-from qicore.cache.file_store import Entry, FileStore, Row
+from qicore.cache.file_store import SHORT, Entry, FileStore, Row
 from qicore.cache.file_values import Found, Values
 from qicore.cache.file_way import Way
-from qicore.cache.file_worker import LATER, SHORT, FileWorker
+from qicore.cache.file_worker import LATER, FileWorker
 from qicore.cache.flight import Flights
 from qicore.cache.keys import check_key, check_keys, check_values
 from qicore.cache.patterns import parse_pattern
@@ -31,7 +31,7 @@ __all__ = ["FileCache"]
 
 V = TypeVar("V")
 _BATCH: Final = 1000  # keys that are looked at in one go
-_FEW: Final = 100  # keys that are read at once, without the thread
+_FEW: Final = 64  # keys that are read at once, without the thread
 _OVERHEAD: Final = 256  # what an entry is worth beside its bytes, where it matters how long to write it takes
 
 
@@ -127,7 +127,7 @@ class FileCache(Cache[V]):
         wrong = check_key(key)
         if wrong is not None:
             return Failure(wrong)
-        answer = self._way.ask_now(lambda store: store.get(key, SHORT))
+        answer = self._way.ask_now(lambda store: store.get(key, True))
         row = answer.data
         if answer is LATER or (row is not None and row[0] is None):
             answer = await self._way.ask(lambda store: store.get(key), short=False)
@@ -144,9 +144,9 @@ class FileCache(Cache[V]):
 
     async def _look(self, key: str) -> Result[Found | None]:
         """Return what lies at a key, stale or not, or None when there is nothing."""
-        answer = await self._way.ask(lambda store: store.get(key, SHORT, stale=True))
+        answer = await self._way.ask(lambda store: store.get(key, True, True))
         if answer.data is not None and answer.data[0] is None:
-            answer = await self._way.ask(lambda store: store.get(key, stale=True), short=False)
+            answer = await self._way.ask(lambda store: store.get(key, False, True), short=False)
         return answer.map(lambda row: None if row is None else self._values.open(key, row))
 
     async def set(self, key: str, value: V, ttl: float | None = None) -> Result[None]:
@@ -222,7 +222,7 @@ class FileCache(Cache[V]):
         large: list[str] = []
         for start in range(0, len(wanted), _BATCH):
             batch = wanted[start : start + _BATCH]
-            reading = partial(_get_many, keys=batch, most=SHORT // len(batch))
+            reading = partial(FileStore.get_many, keys=batch, short=few)
             answer = (await self._way.ask(reading, short=few)).variant
             if isinstance(answer, Failure):
                 return answer
@@ -328,10 +328,6 @@ class FileCache(Cache[V]):
 
 def _wrong_ttl(ttl: float | None) -> QiError | None:
     return invalid_ttl(ttl) if ttl is not None and ttl_is_wrong(ttl) else None
-
-
-def _get_many(store: FileStore, *, keys: list[str], most: int) -> dict[str, Row]:
-    return store.get_many(keys, most)
 
 
 def _keys(store: FileStore, *, beginning: str, after: str) -> tuple[list[str], str | None]:

@@ -18,14 +18,13 @@ from typing import Final, TypeAlias
 
 from qicore.cache.file_schema import open_database
 
-__all__ = ["ANY_SIZE", "Entry", "FileStore", "Row"]
+__all__ = ["SHORT", "Entry", "FileStore", "Row"]
 
-ANY_SIZE: Final = 2**62
+SHORT: Final = 64 * 1024
+"""The most bytes of a value that is read or written at once, without the thread."""
 
-_GET: Final = (
-    "SELECT CASE WHEN weight <= ? THEN value END, checksum, expires, until FROM entries"
-    " WHERE space = ? AND key = ?"
-)
+# With the numbers that never change in it, which are quicker than parameters.
+_GET: Final = "SELECT {value}, checksum, expires, until FROM entries WHERE space = {space} AND key = ?"
 _SET: Final = """
 INSERT INTO entries (space, key, used, expires, until, checksum, weight, value)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -43,7 +42,7 @@ _REMOVE_UNUSED: Final = (
 # Uses are remembered until room is needed, or there are many: to write one down costs as much as to read.
 _MANY_TOUCHED: Final = 256
 _MOST_TOUCHED: Final = 10_000
-# What a commit adds to the log is estimated. In a log of this length SQLite still finds a page at one look, for
+# What a commit adds to the log is estimated. In a log of this length SQLite still finds a page at one look:
 # each 4096 have a table of their own (https://www.sqlite.org/walformat.html#the_wal_index_file_format).
 _LONG_LOG: Final = 4000
 _TOO_LONG_LOG: Final = 16_000
@@ -112,6 +111,9 @@ class FileStore:
         self._database, self._space = open_database(path, namespace, timeout)
         self._cursor = self._database.cursor()  # one for all: to make one costs a third of a short statement
         self._execute = self._cursor.execute
+        self._get = _GET.format(value="value", space=self._space)
+        short = f"CASE WHEN weight <= {SHORT} THEN value END"
+        self._get_short = _GET.format(value=short, space=self._space)
 
     @property
     def raw(self) -> sqlite3.Connection:
@@ -146,9 +148,13 @@ class FileStore:
 
     # ---- reads
 
-    def get(self, key: str, most: int = ANY_SIZE, *, stale: bool = False) -> Row | None:
-        """Return what lies at a key, unless it is over; with its value if that is no larger than `most`."""
-        found: Row | None = self._execute(_GET, (most, self._space, key)).fetchone()
+    def get(self, key: str, short: bool = False, stale: bool = False) -> Row | None:
+        """Return what lies at a key, unless it is over.
+
+        With `short`, a value that is not short stays behind: None is in its place. With `stale`, one that is over
+        is there as long as its stale time is not over too.
+        """
+        found: Row | None = self._execute(self._get_short if short else self._get, (key,)).fetchone()
         if found is None:
             return None
         over = found[3] if stale else found[2]
@@ -162,11 +168,11 @@ class FileStore:
                 self.untidy = True
         return found
 
-    def get_many(self, keys: Iterable[str], most: int) -> dict[str, Row]:
+    def get_many(self, keys: Iterable[str], *, short: bool = False) -> dict[str, Row]:
         """Return what lies at these keys, all as of one moment, as `get` does."""
         self._execute("BEGIN")
         try:
-            rows = {key: row for key in keys if (row := self.get(key, most)) is not None}
+            rows = {key: row for key in keys if (row := self.get(key, short)) is not None}
             self._execute("COMMIT")
         except BaseException:
             self.rollback()

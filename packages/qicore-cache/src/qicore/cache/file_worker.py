@@ -26,14 +26,11 @@ from qicore.base import Failure, QiError, Result, Success
 from qicore.cache.errors import closed, from_file
 from qicore.cache.file_jobs import Job, answer, busy, fail, time_out
 from qicore.cache.file_schema import is_busy
-from qicore.cache.file_store import FileStore
+from qicore.cache.file_store import SHORT, FileStore
 
-__all__ = ["LATER", "SHORT", "FileWorker"]
+__all__ = ["LATER", "FileWorker"]
 
 T = TypeVar("T")
-
-SHORT: Final = 64 * 1024
-"""The most bytes that are read or written at once, without the thread."""
 
 LATER: Final[Result[Any]] = Success(None)
 """What is answered at once where there is no answer yet."""
