@@ -118,6 +118,19 @@ async def test_one_that_waits_and_is_cancelled_disturbs_nobody() -> None:
     assert gate.begun == 1
 
 
+async def test_one_that_was_cancelled_is_not_given_the_lead() -> None:
+    flights, gate, second = Flights(), Gate("never"), Gate("second")
+    leader = asyncio.create_task(flights.fly("a", gate))
+    waiting = [asyncio.create_task(flights.fly("a", second)) for _ in range(3)]
+    await turns()
+    waiting[0].cancel()
+    await turns()
+    leader.cancel()
+    await turns()
+    second.open.set()
+    assert await asyncio.gather(*waiting[1:]) == [Success("second")] * 2
+
+
 async def test_one_that_is_cancelled_as_it_is_given_the_lead_gives_it_on() -> None:
     flights, gate, second = Flights(), Gate("never"), Gate("second")
     leader = asyncio.create_task(flights.fly("a", gate))
@@ -373,6 +386,28 @@ async def test_to_wait_for_others_within_a_computation_is_no_circle() -> None:
 
     assert await asyncio.gather(*(flights.fly("root", root) for _ in range(3))) == [Success(5)] * 3
     assert len(flights) == 0
+
+
+async def test_who_waits_no_more_is_in_no_circle() -> None:
+    flights, gate = Flights(), asyncio.Event()
+
+    async def slow() -> Result[str]:
+        await gate.wait()
+        return (await flights.fly("impatient", impatient)).map(lambda value: f"slow {value}")
+
+    async def impatient() -> Result[str]:
+        try:
+            async with asyncio.timeout(0.01):
+                await flights.fly("slow", slow)
+        except TimeoutError:
+            gate.set()
+            await asyncio.sleep(0.01)  # now the slow one waits for this one
+        return Success("impatient")
+
+    waiting = asyncio.create_task(flights.fly("slow", slow))
+    await turns()
+    assert await flights.fly("impatient", impatient) == Success("impatient")
+    assert await waiting == Success("slow impatient")
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -444,6 +444,26 @@ class TestStaleValues:
             await asyncio.sleep(0)
         assert ended.is_set()
 
+    async def test_closing_without_awaiting_ends_it_too(self) -> None:
+        clock = Clock()
+        cache = memory(clock, ttl=10, stale_ttl=5)
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def hangs() -> str:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            return "never"
+
+        cache.set("a", "old")
+        clock.now += 10
+        assert await cache.get_or_set("a", hangs) == Success("old")
+        await begun.wait()
+        cache.close()
+        await ended.wait()
+
     def test_a_thread_computes_for_threads(self) -> None:
         clock = Clock()
         cache = memory(clock, ttl=10, stale_ttl=5)

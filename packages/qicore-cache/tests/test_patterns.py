@@ -28,6 +28,7 @@ PATTERNS = st.lists(ITEMS, max_size=8).map("".join)
         ("a*", ["a", "ab"], ["ba", "A"]),
         ("*a", ["a", "ba"], ["ab"]),
         ("a*b*a", ["aba", "abba", "abab a"], ["aa", "ab", "abb"]),
+        ("ab*ba", ["abba", "ab ba"], ["aba", "ab", "a", ""]),
         ("a?", ["ab", "a\n"], ["a", "abc"]),
         ("[a-c]", ["a", "b", "c"], ["d", "-", "ab"]),
         ("[^a-c]", ["d", "-"], ["a", ""]),

@@ -134,6 +134,12 @@ class TestPickle:
             with pytest.raises(ValueError, match="not signed"):
                 serializer.loads(signed, key=other)
 
+    def test_the_place_does_not_run_into_the_value(self) -> None:
+        serializer = PickleSerializer(KEY)
+        signed = serializer.dumps("value", key="ab")
+        with pytest.raises(ValueError, match="not signed"):
+            serializer.loads(signed[:33] + b"b" + signed[33:], key="a")
+
     def test_a_malicious_value_is_never_unpickled(self, tmp_path: Path) -> None:
         made = tmp_path / "made"
         attack = pickle.dumps(Creates(made))

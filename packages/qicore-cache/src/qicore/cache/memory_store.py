@@ -149,11 +149,12 @@ class MemoryStore:
 
     def entries(self) -> list[tuple[str, Entry]]:
         """Return all keys and entries, expired ones too, the least recently used first."""
-        while True:
-            try:
-                return list(self.lru.items())
-            except RuntimeError:  # another thread has read an entry, which moved it to the end
-                continue
+        with self._lock:  # while one is written there may be one too many
+            while True:
+                try:
+                    return list(self.lru.items())
+                except RuntimeError:  # another thread has read an entry, which moved it to the end
+                    continue
 
     def size(self, now: float) -> int:
         """Return how many entries have not expired."""
