@@ -95,7 +95,7 @@ class CircuitBreaker:
     async def call(self, operation: Callable[[], Awaitable[Result[T]]]) -> Result[T]:
         """Call and await `operation`, and answer its Result; or CIRCUIT_OPEN [NETWORK], not calling it."""
         circuit = self._circuit
-        phase: Closed | HalfOpen | None = circuit.quick
+        phase: Closed | HalfOpen | None = circuit.closed
         if phase is None:
             admitted = circuit.admit()
             if isinstance(admitted, Failure):
@@ -120,7 +120,7 @@ class CircuitBreaker:
     def call_sync(self, operation: Callable[[], Result[T]]) -> Result[T]:
         """Call `operation` and answer its Result; or CIRCUIT_OPEN [NETWORK], not calling it."""
         circuit = self._circuit
-        phase: Closed | HalfOpen | None = circuit.quick
+        phase: Closed | HalfOpen | None = circuit.closed
         if phase is None:
             admitted = circuit.admit()
             if isinstance(admitted, Failure):

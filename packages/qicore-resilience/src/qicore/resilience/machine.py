@@ -25,8 +25,8 @@ class Circuit:
     """Admits calls, takes in how they ended, and goes from phase to phase, always under its lock.
 
     Attributes:
-        quick: the phase, if it is closed and of a success needs to know no more than that there was one: the
-            way of nearly all calls, which takes no lock.
+        closed: the phase, if it is closed: the way in of nearly all calls, which takes no lock.
+        quick: the same, if of a success it needs to know no more than that there was one: their way out.
         timed: whether it matters how long a call takes.
     """
 
@@ -46,6 +46,7 @@ class Circuit:
         "_slow",
         "_succeeded",
         "clock",
+        "closed",
         "listeners",
         "quick",
         "timed",
@@ -65,6 +66,7 @@ class Circuit:
         self._forget()
         closed = self._closed(clock())
         self._phase: Phase = closed
+        self.closed: Closed | None = closed
         self.quick: Closed | None = closed if self._simple else None
 
     @property
@@ -103,8 +105,9 @@ class Circuit:
 
     def succeed(self, phase: Closed | HalfOpen, started: float) -> None:
         """Take in that a call succeeded which `phase` let through."""
-        if type(phase) is Closed and phase is self._phase:
-            rates = phase.window.rates
+        closed = self.closed
+        if closed is not None and phase is closed:
+            rates = closed.window.rates
             if rates is None:
                 phase.succeeded += 1
                 return
@@ -181,7 +184,8 @@ class Circuit:
 
     def _enter(self, phase: Phase, now: float, error: QiError | None = None) -> None:
         before, self._phase = self._phase, phase
-        self.quick = phase if self._simple and type(phase) is Closed else None
+        self.closed = phase if type(phase) is Closed else None
+        self.quick = self.closed if self._simple else None
         self._succeeded += before.succeeded
         self._released += before.released
         self._rejected += before.rejected
