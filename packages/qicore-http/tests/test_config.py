@@ -30,6 +30,7 @@ from qicore.http import HTTPConfig
         ({"headers": {"X-Name": "café\nX-Other: 1"}}, "headers"),
         ({"headers": {"X Name": "1"}}, "headers"),
         ({"headers": {"X-Name": 1}}, "headers"),
+        ({"headers": {"content-length": "3"}}, "content-length"),
         ({"engine": "urllib"}, "engine"),
         ({"engine": "aiohttp", "http2": True}, "http2"),
         ({"block_private_networks": True, "proxy": "http://proxy:3128"}, "block_private_networks"),

@@ -164,6 +164,63 @@ async def test_a_file_that_grows_meanwhile_is_no_second_request(ask: Any, fault_
     assert [request.method for request in fault_server.requests] in (["PUT", "GET"], ["GET"])
 
 
+@pytest.mark.parametrize(
+    ("headers", "content", "framing"),
+    [
+        ({"Content-Length": "3"}, [b"t", b"ea"], ("3", None)),
+        ({"content-length": " 3 "}, b"tea", ("3", None)),
+        ([("Content-Length", "3"), ("Content-Length", "3")], b"tea", ("3", None)),
+        ({"Transfer-Encoding": "Chunked"}, [b"tea"], (None, "chunked")),
+        ({"Transfer-Encoding": "chunked"}, b"tea", ("3", None)),
+        ({"Transfer-Encoding": "chunked", "Content-Length": "3"}, [b"tea"], ("3", None)),
+    ],
+)
+async def test_one_header_says_where_a_body_ends(
+    engine: Any, headers: Any, content: Any, framing: Any, fault_server: FaultServer
+) -> None:
+    url = fault_server.on("/", answer(200))
+    async with HTTPClient.create(HTTPConfig(engine=engine)).unwrap() as client:
+        (await client.post(url, content=content, headers=headers)).unwrap()
+    (request,) = fault_server.requests
+    assert request.body == b"tea"
+    found = [
+        (name, value) for name, value in request.fields if name in ("content-length", "transfer-encoding")
+    ]
+    length, coding = framing
+    assert found == [("content-length", length) if coding is None else ("transfer-encoding", coding)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({"Content-Length": "4"}, b"tea"),
+        ({"Content-Length": "2"}, b"tea"),
+        ({"Content-Length": "4"}, None),
+        ({"Content-Length": "-3"}, b"tea"),
+        ({"Content-Length": "3, 3"}, b"tea"),
+        ({"Content-Length": "\u0663"}, b"tea"),
+        ([("Content-Length", "3"), ("Content-Length", "4")], b"tea"),
+        ({"Transfer-Encoding": "gzip, chunked"}, [b"tea"]),
+        ({"Transfer-Encoding": "identity"}, b"tea"),
+    ],
+)
+async def test_headers_that_contradict_the_body(
+    ask: Any, headers: Any, content: Any, fault_server: FaultServer
+) -> None:
+    error = (await ask("POST", fault_server.url, content=content, headers=headers)).error
+    assert error.code == "INVALID_REQUEST"
+    assert fault_server.connections == 0
+
+
+@pytest.mark.parametrize("announced", ["2", "4"])
+async def test_a_length_that_does_not_come_true(ask: Any, announced: str, fault_server: FaultServer) -> None:
+    fault_server.default = answer(200)
+    options = {"content": [b"t", b"ea"], "headers": {"Content-Length": announced}, "retry": None}
+    error = (await ask("POST", fault_server.url, **options)).error
+    assert error.code == "INVALID_REQUEST"
+    (await ask("GET", fault_server.url)).unwrap()
+
+
 async def test_asynchronous_pieces(engine: Any, fault_server: FaultServer) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"t"

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 import httpx
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http.auth import AuthSpec
-from qicore.http.headers import wrong_header
+from qicore.http.headers import FRAMING, wrong_header
 from qicore.http.store import ResponseCache, Store
 from qicore.resilience import RetryConfig
 
@@ -146,6 +146,8 @@ class HTTPConfig:
             problem = wrong_header(name, value)
             if problem is not None:
                 wrong.append(f"headers: {problem}")
+            elif name.lower() in FRAMING:
+                wrong.append(f"headers: {name} belongs to a request")
         return wrong
 
     def _wrong_combinations(self) -> list[str]:

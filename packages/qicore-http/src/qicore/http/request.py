@@ -16,7 +16,7 @@ from qicore.http.config import HTTPConfig, is_duration, wrong_retry
 from qicore.http.cookies import CookieStore
 from qicore.http.decoding import ACCEPTED
 from qicore.http.errors import invalid_request, invalid_url
-from qicore.http.headers import is_token, wrong_header
+from qicore.http.headers import FRAMING, Headers, is_token, wrong_header
 from qicore.http.redirects import SAFE_HEADERS, same_origin
 from qicore.resilience import RetryBudget, RetryConfig
 
@@ -162,7 +162,7 @@ class Outgoing(httpx.Request):
     ) -> None:
         self.method = method.upper()
         self.url = url
-        self.headers = httpx.Headers(headers)
+        self.headers = Headers(headers)
         self.extensions = {"timeout": timeouts}
         self.stream = body
         if isinstance(body, httpx.ByteStream):
@@ -222,17 +222,18 @@ def prepare(
     if not is_token(method):
         raise invalid_request(f"{method[:20]!r} is no method")
     raw = list(defaults.headers if home else defaults.safe_headers)
+    announced = None
     if headers:
-        raw = _merge(raw, headers)
+        raw, announced = _merge(raw, headers)
     if content is None and data is None and files is None and json is None:
         body: Any = make_body(None, None, blocking=blocking)
-        length = b"0" if method in ("POST", "PUT", "PATCH") else None
-        if length is not None:
-            raw.append((b"Content-Length", length))
+        if announced is not None or method in ("POST", "PUT", "PATCH"):
+            raw.append(_framing(body, announced))
     else:
-        body, described = _encode(content, data, files, json, on_upload, blocking=blocking)
-        names = {name.lower() for name, _ in raw}
-        raw += [pair for pair in described if pair[0].lower() not in names]
+        body, kind = _encode(content, data, files, json, on_upload, blocking=blocking)
+        if kind is not None and not any(name.lower() == b"content-type" for name, _ in raw):
+            raw.append((b"Content-Type", kind))
+        raw.append(_framing(body, announced))
     sent = _cookie_header(defaults.cookies if home else {}, cookies, store.header(target, foreign=False))
     if sent is not None and not any(name.lower() == b"cookie" for name, _ in raw):
         raw.append((b"Cookie", sent))
@@ -277,57 +278,84 @@ def _with_params(url: httpx.URL, usual: Mapping[str, Any], params: Any) -> httpx
     return url
 
 
-def _merge(raw: RawHeaders, headers: Mapping[str, str] | Sequence[tuple[str, str]]) -> RawHeaders:
+def _merge(
+    raw: RawHeaders, headers: Mapping[str, str] | Sequence[tuple[str, str]]
+) -> tuple[RawHeaders, int | None]:
+    """Return all headers but those that say where the body ends, and what they say about that."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     given: RawHeaders = []
+    announced: int | None = None
     for name, value in pairs:
         problem = wrong_header(name, value)
         if problem is not None:
             raise invalid_request(problem)
+        if name.lower() in FRAMING:
+            announced = _announced(name, value, announced)
+            continue
         # Field values beyond ASCII are opaque (RFC 9110, section 5.5); most servers take them for UTF-8.
         given.append((name.encode(), value.encode("utf-8", "surrogateescape")))
     names = {name.lower() for name, _ in given}
-    return [*(pair for pair in raw if pair[0].lower() not in names), *given]
+    return [*(pair for pair in raw if pair[0].lower() not in names), *given], announced
+
+
+def _announced(name: str, value: str, before: int | None) -> int | None:
+    text = value.strip()
+    if name.lower() == "transfer-encoding":
+        if text.lower() != "chunked":
+            raise invalid_request("Transfer-Encoding can be nothing but chunked")
+        return before
+    if not (text.isascii() and text.isdecimal() and len(text) < 19) or before not in (None, int(text)):
+        raise invalid_request("Content-Length must be one number")
+    return int(text)
+
+
+def _framing(body: httpx.ByteStream | Upload, announced: int | None) -> tuple[bytes, bytes]:
+    """Return the one header that says where the body ends.
+
+    Two that contradict each other, or one that is not true, let a server see a second request in the body
+    (RFC 9112, section 11.2).
+    """
+    if isinstance(body, Upload):
+        if body.length is None:
+            body.length = announced
+        size = body.length
+    else:
+        size = len(b"".join(body))
+    if announced is not None and announced != size:
+        raise invalid_request(f"Content-Length says {announced}, and the body has {size} bytes")
+    if size is None:
+        return b"Transfer-Encoding", b"chunked"
+    return b"Content-Length", str(size).encode()
 
 
 def _encode(
     content: Content | None, data: Any, files: Any, json: Any, progress: Progress | None, *, blocking: bool
-) -> tuple[Any, RawHeaders]:
-    """Return the body and the headers that describe it."""
+) -> tuple[httpx.ByteStream | Upload, bytes | None]:
+    """Return the body and its type, if that is known."""
     if sum((content is not None, json is not None, data is not None or files is not None)) > 1:
         raise invalid_request("content, json, and data with files exclude each other")
-    kind: RawHeaders = []
+    kind: bytes | None = None
     if json is not None:
         try:
             content = jsonlib.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise invalid_request(f"JSON can't spell this: {error}") from None
-        kind = [(b"Content-Type", b"application/json")]
+        kind = b"application/json"
     elif content is None:
         try:
             form = httpx.Request("POST", "http://form", data=data, files=files)
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise invalid_request(f"this is no form: {error}") from None
-        kind = [pair for pair in form.headers.raw if pair[0].lower() != b"host"]
-        if isinstance(form.stream, httpx.ByteStream):
-            content = form.content
-            kind = [pair for pair in kind if pair[0].lower() == b"content-type"]
-        else:
+        kind = form.headers.get("content-type", "").encode() or None
+        if not isinstance(form.stream, httpx.ByteStream):
             length = form.headers.get("content-length")
             # httpx rewinds the files by itself whenever the form is sent.
-            return (
-                Upload(
-                    form.stream,
-                    int(length) if length else None,
-                    repeatable=_rewinds(files),
-                    progress=progress,
-                ),
-                kind,
-            )
-    body = make_body(content, progress, blocking=blocking)
-    size = body.length if isinstance(body, Upload) else len(b"".join(body))
-    framing = (b"Transfer-Encoding", b"chunked") if size is None else (b"Content-Length", str(size).encode())
-    return body, [*kind, framing]
+            again = _rewinds(files)
+            return Upload(
+                form.stream, int(length) if length else None, repeatable=again, progress=progress
+            ), kind
+        content = form.content
+    return make_body(content, progress, blocking=blocking), kind
 
 
 def _rewinds(files: Any) -> bool:
