@@ -80,7 +80,9 @@ class Attempts:
     ) -> Attempts | None:
         """Return the attempts that may follow the first, which began at `begun`; None if none may."""
         options = cast("RetryConfig", call.retry)
-        left = _left(call, options, begun)
+        answer = first.data
+        well = answer is not None and answer.status_code < 400
+        left = 0.0 if well else _left(call, options, begun)
         if options.attempts > 1 and left > 0 and _worth(call, request, first, options):
             # What is worth it was asked already, and is not asked again.
             deadline = None if left == math.inf else left

@@ -13,6 +13,7 @@ from qicore.http.body import Progress
 from qicore.http.decoding import make_decoder
 from qicore.http.engines.reply import RawHeaders, Reply, SyncReply
 from qicore.http.errors import http_error, too_large
+from qicore.http.headers import Headers
 from qicore.http.problem import MAX_BODY, describe_body
 from qicore.http.redirects import is_redirect
 from qicore.http.request import Call
@@ -30,6 +31,7 @@ class Answer(httpx.Response):
     to the end of the body, for a stream to the end of the head.
 
     Attributes:
+        sets_cookies: whether there is a Set-Cookie among the headers.
         truncated: whether the body was cut off, as nobody sees all of it.
         reply: what the engine gave, while the body is still to come.
         permit: a circuit breaker's leave, to be settled when the stream ends.
@@ -42,11 +44,11 @@ class Answer(httpx.Response):
         extensions = {"http_version": reply.version}
         if reply.reason:
             extensions["reason_phrase"] = reply.reason
-        super().__init__(
-            reply.status, headers=reply.headers, stream=_SPENT, request=request, extensions=extensions
-        )
+        headers = Headers(reply.headers)
+        super().__init__(reply.status, headers=headers, stream=_SPENT, request=request, extensions=extensions)
         self._num_bytes_downloaded = wire
         self.is_stream_consumed = True
+        self.sets_cookies = headers.has(b"set-cookie")
         self.truncated = False
         self.reply: Reply | SyncReply | None = reply if body is None else None
         self.permit: Permit | None = None

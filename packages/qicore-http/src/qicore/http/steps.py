@@ -33,7 +33,7 @@ class Journey:
         """Return the judged answer, or None when `request` is another one to be sent; may raise QiError."""
         call = self._call
         request = answer.request
-        if self._store is not None and "set-cookie" in answer.headers:
+        if answer.sets_cookies and self._store is not None:
             self._store.remember(request.url, answer.headers)
         answer.history = self._history
         if not (call.follow and is_redirect(answer.status_code, answer.headers)):
