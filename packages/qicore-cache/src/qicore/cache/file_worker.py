@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from time import perf_counter
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
@@ -52,8 +51,9 @@ class FileWorker:
     ends it (`stop`), and none keeps the interpreter from exiting.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, clock: Callable[[], float]) -> None:
         self._patience = patience
+        self._clock = clock
         self._store: FileStore | None = None
         self._lock = threading.Lock()  # whoever holds it uses the store
         self._turns: dict[asyncio.AbstractEventLoop, list[Job[Any]]] = {}
@@ -68,9 +68,15 @@ class FileWorker:
         self._thread = threading.Thread(target=self._work, name="qicore-cache-file", daemon=True)
 
     @classmethod
-    async def start(cls, open_store: Callable[[], FileStore], *, patience: float) -> Result[FileWorker]:
+    async def start(
+        cls,
+        open_store: Callable[[], FileStore],
+        *,
+        patience: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> Result[FileWorker]:
         """Open a store, and start to work on it; `patience` is how many seconds an answer may take."""
-        worker = cls(patience)
+        worker = cls(patience, clock)
         opening = Job[None](lambda _: None, asyncio.get_running_loop(), writes=False)
         assert opening.answer is not None
         worker._thread = threading.Thread(
@@ -102,7 +108,7 @@ class FileWorker:
         """Do what is short and writes nothing; `LATER` when that has to wait."""
         if (self._slow_until and not self._calm()) or not self._lock.acquire(False):
             return LATER
-        began = perf_counter()
+        began = self._clock()
         try:
             if self._stopped:
                 return Failure(closed())
@@ -112,8 +118,8 @@ class FileWorker:
                 return LATER
             return Failure(from_file(exception))
         finally:
-            if perf_counter() - began > _SLOW:
-                self._slow_until = perf_counter() + _WHILE
+            if self._clock() - began > _SLOW:
+                self._slow_until = self._clock() + _WHILE
             self._lock.release()
             if self.store.untidy:
                 self._tidy_up()
@@ -172,7 +178,7 @@ class FileWorker:
             self._tidying = False
 
     def _calm(self) -> bool:
-        if perf_counter() < self._slow_until:
+        if self._clock() < self._slow_until:
             return False
         self._slow_until = 0.0
         return True
@@ -193,12 +199,12 @@ class FileWorker:
         if not at_once:
             self._hand_over(jobs)
             return
-        began = perf_counter()
+        began = self._clock()
         try:
             done = self._commit(jobs)
         finally:
-            if perf_counter() - began > _SLOW:
-                self._slow_until = perf_counter() + _WHILE
+            if self._clock() - began > _SLOW:
+                self._slow_until = self._clock() + _WHILE
             self._lock.release()
         if self.store.untidy:
             self._tidy_up()
