@@ -36,12 +36,15 @@ class Checks:
             self._wrong.append(f"{name} must be a number of seconds {bound}{', or None' if none else ''}")
         return self
 
-    def whole(self, name: str, value: object, *, least: int = 1, none: bool = False) -> Checks:
-        """`value` must be a whole number of at least `least`; or None, with `none`."""
-        if not (none and value is None) and (type(value) is not int or value < least):
-            self._wrong.append(
-                f"{name} must be a whole number of at least {least}{', or None' if none else ''}"
-            )
+    def whole(
+        self, name: str, value: object, *, least: int = 1, most: int | None = None, none: bool = False
+    ) -> Checks:
+        """`value` must be a whole number of at least `least`, and at most `most`; or None, with `none`."""
+        if not (none and value is None) and (
+            type(value) is not int or value < least or (most is not None and value > most)
+        ):
+            bound = f"of at least {least}" if most is None else f"from {least} to {most}"
+            self._wrong.append(f"{name} must be a whole number {bound}{', or None' if none else ''}")
         return self
 
     def that(self, right: bool, wrong: str) -> Checks:

@@ -20,6 +20,9 @@ __all__ = ["RateLimiter", "RateLimiterConfig", "RateLimiters"]
 
 T = TypeVar("T")
 
+_MOST: Final = 10**9
+"""More calls than that are no limit, and larger numbers no floats."""
+
 _LONGEST_SLEEP: Final = 86400.0
 """Seconds after which a thread that waits looks again: `time.sleep` takes only so many."""
 
@@ -48,8 +51,8 @@ class RateLimiterConfig:
 
     def check(self) -> Result[Self]:
         """Return these options, or INVALID_RESILIENCE_CONFIG [VALIDATION] naming every one that is wrong."""
-        checks = Checks().whole("limit", self.limit).seconds("period", self.period)
-        checks.whole("burst", self.burst, none=True)
+        checks = Checks().whole("limit", self.limit, most=_MOST).seconds("period", self.period)
+        checks.whole("burst", self.burst, most=_MOST, none=True)
         return checks.seconds("max_wait", self.max_wait, least=0, none=True).answer(self)
 
 

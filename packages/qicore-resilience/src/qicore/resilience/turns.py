@@ -35,7 +35,8 @@ class Turns:
     )  # fmt: skip
 
     def __init__(self, interval: float, burst: int) -> None:
-        self._interval = interval
+        # Shorter than clocks tell apart and longer than anyone waits is enough, and can be reckoned with.
+        self._interval = interval = min(max(interval, 1e-12), 1e12)
         self._tolerance = interval * (burst - 1)
         self._courtesy = min(interval, _COURTESY)
         # The "theoretical arrival times" of the algorithm: the earliest turns that are left.
