@@ -8,8 +8,11 @@ from typing import TypeVar
 import pytest
 from qicore.base import Result
 from qicore.base.testing import assert_failure, assert_success
+from qicore.cache import CacheConfig
 from qicore.cache.file_store import SHORT, Entry, FileStore
+from qicore.cache.file_way import Way
 from qicore.cache.file_worker import LATER, FileWorker
+from qicore.resilience import CircuitBreakerConfig
 
 T = TypeVar("T")
 Start = Callable[..., Awaitable[FileWorker]]
@@ -258,3 +261,31 @@ async def test_one_whose_opening_is_cancelled_is_closed(tmp_path: Path) -> None:
             await asyncio.to_thread(thread.join)
     with pytest.raises(sqlite3.ProgrammingError):
         opened[0].size()
+
+
+async def test_a_file_in_use_says_nothing_to_a_circuit_that_is_half_open(start: Start) -> None:
+    worker = await start()
+    breaker = CircuitBreakerConfig(failure_threshold=2, reset_timeout=0.05, half_open_requests=1)
+    way = Way(worker, CacheConfig(circuit_breaker=breaker))
+
+    def fail(store: FileStore) -> None:
+        store.raw.execute("SELECT * FROM nowhere")
+
+    for _ in range(2):
+        assert_failure(await way.ask(fail), "CACHE_LOAD_FAILED")
+    assert_failure(await way.ask(fail), "CIRCUIT_OPEN")
+    await asyncio.sleep(0.1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def use(_: FileStore) -> None:
+        begun.set()
+        go_on.wait()
+
+    using = asyncio.create_task(worker.read(use))
+    await asyncio.to_thread(begun.wait)
+    asking = asyncio.create_task(way.ask(fail))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert_success(await using)
+    assert_failure(await asking, "CACHE_LOAD_FAILED")
+    assert_failure(await way.ask(fail), "CIRCUIT_OPEN")

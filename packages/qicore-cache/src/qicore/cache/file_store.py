@@ -151,8 +151,8 @@ class FileStore:
     def get(self, key: str, short: bool = False, stale: bool = False) -> Row | None:
         """Return what lies at a key, unless it is over.
 
-        With `short`, a value that is not short stays behind: None is in its place. With `stale`, one that is over
-        is there as long as its stale time is not over too.
+        With `short`, None stands for a value that is not short. With `stale`, one that is over is still there
+        until its stale time is over too.
         """
         found: Row | None = self._execute(self._get_short if short else self._get, (key,)).fetchone()
         if found is None:

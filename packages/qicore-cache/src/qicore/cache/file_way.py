@@ -11,7 +11,7 @@ from qicore.cache.config import CacheConfig
 from qicore.cache.errors import closed, load_failed, write_failed
 from qicore.cache.file_store import FileStore
 from qicore.cache.file_worker import LATER, FileWorker
-from qicore.resilience import CircuitBreaker, is_ill
+from qicore.resilience import CircuitBreaker, CircuitState, is_ill
 
 __all__ = ["Way"]
 
@@ -42,7 +42,12 @@ class Way:
     def ask_now(self, action: Callable[[FileStore], T]) -> Result[T]:
         """Do what is short and writes nothing, as `ask` does; `LATER` when that has to wait."""
         breaker, read_now = self._breaker, self._read_now
-        result = read_now(action) if breaker is None else breaker.call_sync(lambda: read_now(action))
+        if breaker is None:
+            result = read_now(action)
+        elif breaker.state is not CircuitState.CLOSED:  # `LATER` says nothing about the file, and would count
+            return LATER
+        else:
+            result = breaker.call_sync(lambda: read_now(action))
         return result if result.error is None else self._failed(result.error, load_failed)
 
     async def ask(self, action: Callable[[FileStore], T], *, short: bool = True) -> Result[T]:

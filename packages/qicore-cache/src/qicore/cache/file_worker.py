@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet
 
 from qicore.base import Failure, QiError, Result, Success
@@ -31,7 +31,7 @@ __all__ = ["LATER", "FileWorker"]
 
 T = TypeVar("T")
 
-LATER: Final[Result[Any]] = Success(None)
+LATER: Final = cast("Result[Any]", Success(None))
 """What is answered at once where there is no answer yet."""
 
 _MOST_AT_ONCE: Final = 256
