@@ -172,8 +172,7 @@ class RateLimiter:
         most = self._config.max_wait
         with self._lock:
             now = self._clock()
-            wait = self._turns.expect(now)
-            if wait > 0 and most is not None and wait > most:
+            if most is not None and (wait := self._turns.expect(now)) > most:
                 self._rejected += 1
                 return Failure(rate_limited(self._name, wait))
             turn = self._turns.promise(now)
