@@ -1,4 +1,4 @@
-"""qicore-resilience against circuitbreaker, aiobreaker, purgatory and pybreaker, in one run.
+"""qicore-resilience against other circuit breakers, and against tenacity and stamina, in one run.
 
 Each is used in its fastest way: a decorated function, a call method or a context, whichever it has. The first
 contender is the bare call, so what a breaker costs is its median minus that. An open circuit answers a
@@ -16,10 +16,25 @@ from typing import Any, cast
 import aiobreaker as untyped_aiobreaker  # pyright: ignore[reportMissingTypeStubs]
 import circuitbreaker as untyped_circuitbreaker  # pyright: ignore[reportMissingTypeStubs]
 import pybreaker
+import stamina
+import tenacity
 from harness import Suite
 from purgatory import AsyncCircuitBreakerFactory, SyncCircuitBreakerFactory
 from qicore.base import Failure, QiError, Result, Success
-from qicore.resilience import CircuitBreaker, CircuitBreakerConfig
+from qicore.resilience import (
+    Bulkhead,
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    Fallback,
+    Hedge,
+    Policy,
+    RateLimiter,
+    RateLimiterConfig,
+    Retry,
+    RetryConfig,
+    Timeout,
+    compose,
+)
 
 aiobreaker: Any = untyped_aiobreaker
 circuitbreaker: Any = untyped_circuitbreaker
@@ -187,14 +202,119 @@ def rejection(suite: Suite) -> None:
     )
 
 
-def main() -> None:
-    suite = Suite(
-        "resilience",
-        ("qicore-resilience", "circuitbreaker", "aiobreaker", "purgatory", "pybreaker"),
+async def retry_async(suite: Suite) -> None:
+    """A call that succeeds at once, and one that fails once; nobody waits in between."""
+    ours = Retry(RetryConfig(wait_initial=0))
+
+    @tenacity.retry(stop=tenacity.stop_after_attempt(3))
+    async def tenacity_() -> object:
+        return await fetch()
+
+    @stamina.retry(on=ConnectionError, attempts=3, wait_initial=0, wait_jitter=0, wait_max=0)
+    async def stamina_() -> object:
+        return await fetch()
+
+    async def bare() -> object:
+        return await fetch()
+
+    async def qicore() -> object:
+        return await ours.call(fetch)
+
+    succeeding = {"bare call": bare, "qicore": qicore, "tenacity": tenacity_, "stamina": stamina_}
+    await suite.compare_async(
+        "retry, nothing to do",
+        {name: many(fn) for name, fn in succeeding.items()},
+        calls=CALLS,
+        target="ahead of the others",
     )
+
+    turn = False
+
+    def fails() -> bool:
+        nonlocal turn
+        turn = not turn
+        return turn
+
+    async def failing() -> Result[int]:
+        return DOWN if fails() else ANSWER
+
+    async def raising() -> Result[int]:
+        if fails():
+            raise ConnectionError
+        return ANSWER
+
+    async def bare_twice() -> object:
+        await failing()
+        return await failing()
+
+    async def qicore_twice() -> object:
+        return await ours.call(failing)
+
+    @tenacity.retry(stop=tenacity.stop_after_attempt(3))
+    async def tenacity_twice() -> object:
+        return await raising()
+
+    @stamina.retry(on=ConnectionError, attempts=3, wait_initial=0, wait_jitter=0, wait_max=0)
+    async def stamina_twice() -> object:
+        return await raising()
+
+    twice = {
+        "two bare calls": bare_twice,
+        "qicore": qicore_twice,
+        "tenacity": tenacity_twice,
+        "stamina": stamina_twice,
+    }
+    await suite.compare_async(
+        "retry, the second attempt succeeds",
+        {name: many(fn) for name, fn in twice.items()},
+        calls=CALLS,
+        target="no slower than stamina",
+    )
+
+
+async def policies_async(suite: Suite) -> None:
+    """What each policy costs around a call that succeeds at once."""
+    policies: dict[str, Policy] = {
+        "circuit breaker": CircuitBreaker(),
+        "retry": Retry(),
+        "timeout": Timeout(30),
+        "bulkhead": Bulkhead(),
+        "rate limiter": RateLimiter(RateLimiterConfig(limit=10**6, burst=10**9)),
+        "fallback": Fallback(lambda _: ANSWER),
+        "hedge": Hedge(),
+    }
+    policies["retry, breaker and timeout"] = compose(Retry(), CircuitBreaker(), Timeout(30))
+
+    async def bare() -> object:
+        return await fetch()
+
+    def around(policy: Policy) -> Callable[[], Awaitable[object]]:
+        async def call() -> object:
+            return await policy.call(fetch)
+
+        return call
+
+    async def asyncio_timeout() -> object:
+        async with asyncio.timeout(30):
+            return await fetch()
+
+    contenders = {"bare call": bare, "asyncio.timeout": asyncio_timeout}
+    contenders |= {name: around(policy) for name, policy in policies.items()}
+    await suite.compare_async(
+        "each policy, async", {name: many(fn) for name, fn in contenders.items()}, calls=CALLS
+    )
+
+
+def main() -> None:
+    peers = ("circuitbreaker", "aiobreaker", "purgatory", "pybreaker", "tenacity", "stamina")
+    suite = Suite("resilience", ("qicore-resilience", *peers))
+    # Else it would write a line to structlog for each retry.
+    stamina.instrumentation.set_on_retry_hooks([])
     asyncio.run(closed_async(suite))
     closed_sync(suite)
     rejection(suite)
+    asyncio.run(retry_async(suite))
+    asyncio.run(policies_async(suite))
     suite.save()
 
 
