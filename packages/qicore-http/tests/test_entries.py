@@ -1,3 +1,6 @@
+import hashlib
+import struct
+
 from hypothesis import given
 from hypothesis import strategies as st
 from qicore.http.entries import Entry, pack, unpack, vary_choice
@@ -36,12 +39,10 @@ def test_a_foreign_value_is_none(value: object) -> None:
 
 
 def test_a_value_of_another_version_is_none() -> None:
-    import hashlib
-    import struct
-
-    for description in (b"[[1]]", b"{}x", b'{"a": 1}', b"[1]", b'[["GET","x",[],0,0,0,null]]', b"\xff"):
-        digest = hashlib.blake2b(description, digest_size=16).digest()
-        assert unpack(struct.pack(">4s16sI", b"QHC1", digest, len(description)) + description) is None
+    descriptions = (b"[[1]]", b"{}x", b'{"a": 1}', b"[1]", b'[["GET","x",[],0,0,0,null]]', b"\xff")
+    for content in (b"", b"\0", *(struct.pack(">I", len(text)) + text for text in descriptions)):
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        assert unpack(b"QHC1" + digest + content) is None
 
 
 def test_a_choice_is_what_the_named_fields_say() -> None:

@@ -13,7 +13,8 @@ from qicore.http.freshness import Fields, field_value
 __all__ = ["Entry", "pack", "unpack", "vary_choice"]
 
 _MAGIC: Final = b"QHC1"
-_HEAD: Final = struct.Struct(">4s16sI")  # format, digest of all that follows, size of the description
+_HEAD: Final = struct.Struct(">4s16s")  # format, digest of all that follows
+_SIZE: Final = struct.Struct(">I")  # of the description
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +59,32 @@ def pack(entries: list[Entry]) -> bytes:
         for entry in entries
     ]
     description = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    content = description + b"".join(entry.body for entry in entries)
-    return _HEAD.pack(_MAGIC, _digest(content), len(description)) + content
+    content = _SIZE.pack(len(description)) + description + b"".join(entry.body for entry in entries)
+    return _HEAD.pack(_MAGIC, _digest(content)) + content
 
 
 def unpack(data: object) -> list[Entry] | None:
     """Return the entries in what a store gave back; None if it is not, or no longer, what `pack` made."""
     if not isinstance(data, bytes) or len(data) < _HEAD.size:
         return None
-    magic, digest, size = _HEAD.unpack_from(data)
+    magic, digest = _HEAD.unpack_from(data)
     content = data[_HEAD.size :]
     if magic != _MAGIC or digest != _digest(content):
         return None
     try:
-        described: Any = json.loads(content[:size])
+        start = _SIZE.size + _SIZE.unpack_from(content)[0]
+        described: Any = json.loads(content[_SIZE.size : start])
         entries: list[Entry] = []
-        start = size
         for method, status, fields, length, born, lifetime, choice in described:
             pairs = tuple((str(name), str(value)) for name, value in fields)
             body = content[start : start + length]
             entries.append(Entry(str(method), int(status), pairs, body, float(born), float(lifetime), choice))
             start += length
-    except (ValueError, TypeError):  # the digest is right, but another version of this format wrote it
+    except (
+        ValueError,
+        TypeError,
+        struct.error,
+    ):  # the digest is right, but another version of this format wrote it
         return None
     return entries
 
