@@ -84,7 +84,7 @@ def unpack(data: object) -> list[Entry] | None:
         ValueError,
         TypeError,
         struct.error,
-    ):  # the digest is right, but another version of this format wrote it
+    ):  # the digest is right: another version of the format wrote it
         return None
     return entries
 
