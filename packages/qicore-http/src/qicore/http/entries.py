@@ -80,11 +80,7 @@ def unpack(data: object) -> list[Entry] | None:
             body = content[start : start + length]
             entries.append(Entry(str(method), int(status), pairs, body, float(born), float(lifetime), choice))
             start += length
-    except (
-        ValueError,
-        TypeError,
-        struct.error,
-    ):  # the digest is right: another version of the format wrote it
+    except (ValueError, TypeError, struct.error):  # another version of this format, with its digest
         return None
     return entries
 
