@@ -303,7 +303,7 @@ asyncio.run(main())
 """,
     "with a child": """
 cache = asyncio.run(opened())
-print(asyncio.run(cache.set("a", 1)))
+print(asyncio.run(cache.set("a", 1)), flush=True)
 async def in_child():
     assert (await cache.get("a")).error.code == "CACHE_CLOSED"
     assert (await cache.set("a", 2)).error.code == "CACHE_CLOSED"
