@@ -28,6 +28,12 @@ def client_of(engine: Any, **more: Any) -> HTTPClient:
     return HTTPClient.create(HTTPConfig(engine=engine, **more)).unwrap()
 
 
+@pytest.mark.parametrize("client", [HTTPClient, SyncHTTPClient])
+def test_options_are_told_where_they_belong(client: Any) -> None:
+    with pytest.raises(TypeError, match=rf"{client.__name__}\.create\(config\)"):
+        client(HTTPConfig())
+
+
 async def test_it_closes_once_and_for_all(engine: Any, fault_server: FaultServer) -> None:
     url = fault_server.on("/", answer(200))
     async with client_of(engine) as client:

@@ -56,6 +56,8 @@ class HTTPClient:
     """
 
     def __init__(self, core: _Core, breakers: CircuitBreakers | None = None) -> None:
+        if isinstance(cast("object", core), HTTPConfig):  # what many try first
+            raise TypeError("use HTTPClient.create(config), which checks the options")
         self._core = core
         config = core.config
         self._sender = Sender(

@@ -55,6 +55,8 @@ class SyncHTTPClient:
     """
 
     def __init__(self, core: _Core, breakers: CircuitBreakers | None = None) -> None:
+        if isinstance(cast("object", core), HTTPConfig):  # what many try first
+            raise TypeError("use SyncHTTPClient.create(config), which checks the options")
         self._core = core
         config = core.config
         self._sender = SyncSender(
