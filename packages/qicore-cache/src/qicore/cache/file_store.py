@@ -204,9 +204,9 @@ class FileStore:
     def size(self) -> int:
         """Return how many values there are whose time is not over."""
         found = self._execute(
-            "SELECT (SELECT entries FROM spaces WHERE id = ?1)"
-            " - (SELECT count(*) FROM entries WHERE space = ?1 AND expires <= ?2)",
-            (self._space, self._clock()),
+            "SELECT entries - (SELECT count(*) FROM entries WHERE space = spaces.id AND expires <= ?)"
+            " FROM spaces WHERE id = ?",
+            (self._clock(), self._space),
         ).fetchone()
         return int(found[0])
 
