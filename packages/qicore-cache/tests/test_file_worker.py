@@ -22,7 +22,7 @@ Start = Callable[..., Awaitable[FileWorker]]
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     workers: list[FileWorker] = []
 
-    async def start_worker(patience: float = 30.0, clock: Callable[[], float] = lambda: 0.0) -> FileWorker:
+    async def start_worker(patience: float = 600.0, clock: Callable[[], float] = lambda: 0.0) -> FileWorker:
         def open_store() -> FileStore:
             return FileStore(tmp_path / "cache.db", "", max_entries=None, max_weight=None, timeout=patience)
 
