@@ -45,7 +45,7 @@ def test_what_nobody_foresaw_is_kept() -> None:
 
 
 def file_error(code: int) -> sqlite3.OperationalError:
-    error = sqlite3.OperationalError("unable to open /home/ada/secret.db")
+    error = sqlite3.OperationalError("unable to open /srv/ada/secret.db")
     error.sqlite_errorcode = code
     return error
 
