@@ -204,9 +204,13 @@ async def test_the_body_of_an_error_is_told(
         ("http://tea.example/\x00", "INVALID_URL"),
         ("http://tea.example/a\r\nX-Evil: 1", "INVALID_URL"),
         ("x" * 100_000, "INVALID_URL"),
+        (None, "INVALID_URL"),
+        (7, "INVALID_URL"),
+        (b"http://tea.example/", "INVALID_URL"),
     ],
 )
-async def test_what_is_no_url(ask: Any, url: str, code: str) -> None:
+async def test_what_is_no_url(ask: Any, url: Any, code: str) -> None:
+    ask.configure(HTTPConfig(base_url="http://tea.example") if not isinstance(url, str) else HTTPConfig())
     error = await failed(ask, "GET", url)
     assert (error.code, error.get_category()) == (code, ErrorCategory.VALIDATION)
     assert len(str(error)) < 3000

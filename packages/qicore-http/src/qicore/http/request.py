@@ -216,7 +216,11 @@ def prepare(
     config = defaults.config
     if not (timeout is None or isinstance(timeout, Unset) or is_duration(timeout)):
         raise invalid_request("timeout must be seconds above 0, or None")
-    target, netloc, userinfo, home = defaults.urls(url if isinstance(url, str) else str(url))
+    if not isinstance(url, str):
+        if not isinstance(cast("object", url), httpx.URL):
+            raise invalid_url(url, "a URL is a text or an httpx.URL")
+        url = str(url)
+    target, netloc, userinfo, home = defaults.urls(url)
     if config.params or params:
         target = _with_params(target, config.params, params)
     if not is_token(method):
