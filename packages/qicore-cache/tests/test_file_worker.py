@@ -127,6 +127,21 @@ async def test_nobody_is_written_while_another_process_writes_and_no_loop_waits(
     other.close()
 
 
+async def test_the_thread_reads_while_its_writes_wait(start: Start, other: sqlite3.Connection) -> None:
+    worker = await start(patience=60.0)
+    other.execute("BEGIN IMMEDIATE")
+    writing = [asyncio.create_task(worker.write(put(key), weight=SHORT + 1)) for key in "ab"]
+    for _ in range(3):
+        # By the thread, as when it holds the store at that moment.
+        assert assert_success(await worker.read(lambda store: store.keys("", "", 1000)[0])) == []
+    assert not any(task.done() for task in writing)
+    other.execute("COMMIT")
+    for task in writing:
+        assert_success(await task)
+    assert await keys(worker) == ["a", "b"]
+    other.close()
+
+
 async def test_nobody_waits_for_a_lock_for_ever(start: Start, other: sqlite3.Connection) -> None:
     worker = await start(patience=0.1)
     other.execute("BEGIN IMMEDIATE")

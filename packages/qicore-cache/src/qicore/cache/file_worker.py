@@ -323,8 +323,20 @@ class FileWorker:
                 return
             now = time.monotonic()
             fail([job for job in jobs if now >= job.deadline], busy())
+            self._read_meanwhile()
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _read_meanwhile(self) -> None:
+        """Do the reads that stand behind writes: those wait for a lock of others, which stops no reader."""
+        for at in range(len(self._jobs)):
+            job = self._jobs[at]
+            if job is None:
+                return
+            if not job.writes and job.result is None and not job.unwanted:
+                with self._lock:
+                    job.result = self._attempt(job)
+                answer([job])
 
     def _attempt(self, job: Job[T]) -> Result[T] | None:
         try:
