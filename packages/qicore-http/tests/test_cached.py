@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import logging
+import threading
 import time
 from collections.abc import Awaitable
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from qicore.base import Failure, QiError, Result, Success
 from qicore.http import HTTPClient, HTTPConfig, ResponseCache, SyncHTTPClient
 from qicore.resilience import CircuitBreakerConfig, RetryConfig
-from qicore_testkit.fault_server import FaultServer, wait_until
+from qicore_testkit.fault_server import Exchange, FaultServer, wait_until
 from qicore_testkit.faults import answer, drop_after_reading, hang, redirect, reset
 
 KEPT = {"Cache-Control": "max-age=60"}
@@ -214,7 +215,7 @@ async def test_a_store_that_fails_fails_no_request(
         async with cached(engine, options) as client:
             assert (await client.get(url)).unwrap().content == b"1"
             assert (await client.post(url)).unwrap().content == b"1"
-    assert len(caplog.records) == 3
+    assert len(caplog.records) == 4
     assert "s3cr3t" not in caplog.text
 
 
@@ -363,6 +364,62 @@ async def test_a_change_that_failed_changed_nothing(
         assert (await client.get(url)).unwrap().extensions["cache"] == "hit"
         assert (await client.request(method, url)).is_success
         assert "cache" not in (await client.get(url)).unwrap().extensions
+
+
+VARIED = {**KEPT, "Vary": "Accept-Language"}
+
+
+async def test_variants_that_come_at_once_are_both_kept(engine: Any, fault_server: FaultServer) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def together(exchange: Exchange) -> None:
+        both.wait()
+        answer(200, b"tea", VARIED)(exchange)
+
+    url = fault_server.on("/", together, together, answer(200, b"tea", VARIED))
+    async with cached(engine, MemoryStore()) as client:
+        for state in ("new", "hit"):
+            asked = [client.get(url, headers={"Accept-Language": one}) for one in ("de", "fr")]
+            for result in await asyncio.gather(*asked):
+                assert result.unwrap().extensions.get("cache", "new") == state
+
+
+async def test_nothing_untrue_comes_back_with_what_was_on_its_way(
+    engine: Any, fault_server: FaultServer
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(exchange: Exchange) -> None:
+        loop.call_soon_threadsafe(asked.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
+        answer(200, b"old", VARIED)(exchange)
+
+    url = fault_server.on("/", answer(200, b"old", VARIED), slow, answer(204), answer(200, b"new", VARIED))
+    store = RemoteStore()
+    async with cached(engine, store) as client:
+        await client.get(url, headers={"Accept-Language": "de"})
+        late = asyncio.create_task(client.get(url, headers={"Accept-Language": "fr"}))
+        await asked.wait()
+        (await client.post(url)).unwrap()
+        go_on.set()
+        (await late).unwrap()
+        for language in ("de", "fr"):
+            assert (await client.get(url, headers={"Accept-Language": language})).unwrap().content == b"new"
+
+
+async def test_a_newer_answer_that_may_not_be_stored_ends_the_older(
+    engine: Any, fault_server: FaultServer
+) -> None:
+    secret = answer(200, b"new", {"Cache-Control": "no-store"})
+    url = fault_server.on("/", answer(200, b"old", KEPT), answer(503), secret)
+    async with cached(engine, MemoryStore(), retry=None) as client:
+        reload = {"Cache-Control": "no-cache"}
+        await client.get(url)
+        assert (await client.get(url, headers=reload)).is_failure
+        assert (await client.get(url)).unwrap().content == b"old"
+        assert (await client.get(url, headers=reload)).unwrap().content == b"new"
+        assert (await client.get(url)).unwrap().content == b"new"
 
 
 async def test_the_store_has_no_more_time_than_the_call(engine: Any, fault_server: FaultServer) -> None:

@@ -61,7 +61,8 @@ class Client:
         status, answer = self._answer(plan.conditions)
         verdict = rules.judge(asked, plan, status, answer, sent=self.now, now=self.now)
         for place in verdict.invalid:
-            self.stored.pop(rules.key(asked, place), None)
+            for untrue in rules.keys(asked, place):
+                self.stored.pop(untrue, None)
         if verdict.candidate is not None:
             body = verdict.candidate.body if verdict.answer else str(len(self.server.seen)).encode()
             merged = rules.merge(asked, entries, replace(verdict.candidate, body=body))
@@ -226,6 +227,47 @@ def test_head_and_get_are_kept_apart() -> None:
     assert c.ask() == "200"
     assert c.ask("HEAD") == "stored 1, age 0"
     assert c.ask() == "stored 2, age 0"
+
+
+@pytest.mark.parametrize(
+    "reads", [{}, {"authorization": "Bearer a"}, {"authorization": "Bearer a", "cookie": "session=1"}]
+)
+def test_a_write_with_more_credentials_makes_untrue_what_was_read_with_fewer(reads: dict[str, str]) -> None:
+    c = client("max-age=60, public")
+    c.ask(**reads)
+    assert c.ask(**reads).startswith("stored")
+    c.ask("POST", **reads, x_csrf_token="t")
+    assert c.ask(**reads) == "200"
+
+
+def test_of_very_many_credentials_the_usual_ones_are_looked_for() -> None:
+    rules = Rules(OPTIONS)
+    asked = Asked("POST", URL, tuple((f"x-token-{number}", "t") for number in range(30)))
+    keys = rules.keys(asked, URL)
+    assert len(keys) == len(set(keys)) == 32
+    assert {rules.key(asked), rules.key(replace(asked, fields=()))} <= set(keys)
+
+
+@pytest.mark.parametrize(
+    "name", ["ocp-apim-subscription-key", "x-functions-key", "x-auth", "x-api-key", "authorization"]
+)
+def test_what_one_key_may_see_is_not_for_another(name: str) -> None:
+    c = client("max-age=60, public")
+    for value in ("a", "b"):
+        assert c.ask("GET", URL, **{name: value}) == "200"
+    assert c.ask("GET", URL, **{name: "b"}) == "stored 2, age 0"
+
+
+def test_a_key_for_idempotency_is_no_credential() -> None:
+    c = client("max-age=60")
+    c.ask(idempotency_key="a")
+    assert c.ask(idempotency_key="b").startswith("stored")
+
+
+def test_fields_that_nobody_may_have_unseen_are_validated() -> None:
+    c = client('max-age=60, no-cache="x-tea"', etag='"v"')
+    c.ask()
+    assert c.ask() == "confirmed 1"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])

@@ -54,6 +54,7 @@ async def test_what_the_config_holds_stays_too(
         HTTPConfig(
             base_url=fault_server.url,
             headers={"X-Api-Key": "marker-1", **HARMLESS},
+            params={"page": "marker-4"},
             cookies={"session": "marker-2"},
             auth=("ann", "marker-3"),
         )
@@ -101,7 +102,26 @@ async def test_the_same_origin_gets_everything(ask: Any, fault_server: FaultServ
     (await ask("GET", url, headers={"X-Api-Key": "k"}, auth=BearerAuth("t"), cookies={"own": "1"})).unwrap()
     arrived = fault_server.requests[1]
     assert (arrived.header("x-api-key"), arrived.header("authorization")) == ("k", "Bearer t")
-    assert "seen=1" in (arrived.header("cookie") or "")
+    assert arrived.header("cookie") == "own=1; seen=1"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"cookies": {"own": "1"}}, {"headers": {"Cookie": "own=1"}}, {"headers": {"cookie": "own=1;"}}],
+)
+@pytest.mark.parametrize("configured", [True, False])
+async def test_cookies_that_were_given_follow_at_home_only(
+    ask: Any, options: dict[str, Any], configured: bool, fault_server: FaultServer, elsewhere: FaultServer
+) -> None:
+    ask.configure(HTTPConfig(base_url=fault_server.url, **(options if configured else {})))
+    fault_server.on("/c", answer(200))
+    there = elsewhere.on("/there", redirect(f"{fault_server.url}/c"))
+    fault_server.on("/b", redirect(there))
+    fault_server.on("/a", redirect("/b"))
+    (await ask("GET", "/a", **({} if configured else options))).unwrap()
+    arrived = [request.header("cookie") for request in fault_server.requests]
+    assert [cookie and cookie.strip(" ;") for cookie in arrived] == ["own=1", "own=1", None]
+    assert elsewhere.requests[0].header("cookie") is None
 
 
 async def test_digest_is_not_answered_elsewhere(
@@ -137,6 +157,9 @@ async def test_a_cookie_of_the_jar_keeps_to_its_origin(
         (307, "POST", "POST"),
         (308, "PUT", "PUT"),
         (301, "PUT", "PUT"),
+        (302, "PUT", "PUT"),
+        (302, "DELETE", "DELETE"),
+        (303, "DELETE", "GET"),
         (302, "HEAD", "HEAD"),
         (303, "HEAD", "HEAD"),
     ],

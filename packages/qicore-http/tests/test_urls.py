@@ -23,6 +23,8 @@ SECRET = "s3cr3tvalue"
         f"https://example.org/cb#access_token={SECRET}",
         f"https://example.org/?a=1;token={SECRET}",
         f"https://example.org/?to%6ben={SECRET}",
+        f"https://example.org/?PHPSESSID={SECRET}&auth_code={SECRET}&access_code={SECRET}",
+        f"https://example.org/tea;jsessionid={SECRET}/cup;v=1;JSESSIONID={SECRET}?a=1",
         f"https://example.org/?q=%26&X-Amz-Signature={SECRET}&X-Amz-Credential={SECRET}",
     ],
 )

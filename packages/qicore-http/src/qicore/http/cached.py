@@ -107,28 +107,37 @@ class _Cached:
             turn.plan = Plan(Step.ASK)
             return (yield from self._ask(turn))
         for url in verdict.invalid:
-            yield _Ask("remove", (self._rules.key(turn.asked, url),))
-        kept = self._to_keep(turn, verdict, answer)
-        if kept is not None:
-            yield _Ask("set", (turn.key, *kept))
+            for key in self._rules.keys(turn.asked, url):
+                yield _Ask("remove", (key,))
+        candidate = self._candidate(verdict, answer)
+        if candidate is not None:
+            yield from self._keep(turn, candidate)
+        elif plan.entry is not None and verdict.answer is None and answer.status_code < 500:
+            # There is a newer answer, if one that is not to be stored.
+            yield _Ask("remove", (turn.key,))
         if verdict.answer is not None:
             how = "stale" if verdict.candidate is None else "revalidated"
             return _stored(turn, verdict.answer, verdict.age, how)
         answer.request = turn.request
         return result
 
-    def _to_keep(self, turn: _Turn, verdict: Verdict, answer: Answer) -> tuple[bytes, float] | None:
-        """Return the value for the URL's key and its seconds to live, or None when nothing is to be kept."""
-        candidate = verdict.candidate
-        if candidate is None:
+    def _candidate(self, verdict: Verdict, answer: Answer) -> Entry | None:
+        """Return what is to be kept of an answer, or None."""
+        if verdict.candidate is None or verdict.answer is not None:
+            return verdict.candidate
+        if answer.truncated or len(answer.content) > self._options.max_size:
             return None
-        if verdict.answer is None:
-            if answer.truncated or len(answer.content) > self._options.max_size:
-                return None
-            candidate = replace(candidate, body=answer.content)
-        entries = self._rules.merge(turn.asked, turn.entries, candidate)
+        return replace(verdict.candidate, body=answer.content)
+
+    def _keep(self, turn: _Turn, candidate: Entry) -> Generator[_Ask, Any, None]:
+        """Store it beside what is stored for the URL by now; while it was asked for, more may have come."""
+        entries = unpack((yield _Ask("get", (turn.key,)))) or ()
+        if turn.entries and not entries:
+            return  # a write has made untrue what was there, and perhaps this answer too
+        entries = self._rules.merge(turn.asked, entries, candidate)
         seconds = self._rules.time_to_live(entries, self._clock())
-        return (pack(entries), seconds) if seconds > 0 else None
+        if seconds > 0:
+            yield _Ask("set", (turn.key, pack(entries), seconds))
 
 
 class _Nothing:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from enum import Enum, auto
+from itertools import combinations
 from typing import Final, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -32,6 +34,9 @@ _CONDITIONS: Final = (
     *("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
 )
 _MAX_VARIANTS: Final = 8
+# What else may say who is asking: `Ocp-Apim-Subscription-Key`, `X-Auth-User`; an Idempotency-Key does not.
+_WHO: Final = re.compile(r"auth|(?<!idempotency-)key$")
+_MANY_CREDENTIALS: Final = 4
 _ILL: Final = (500, 502, 503, 504)  # RFC 5861, section 4
 # Whatever these permit, storing them would keep a retry from finding out that the server is well again.
 _PASSING: Final = (408, 425, 429, *_ILL)
@@ -97,13 +102,25 @@ class Rules:
             "allow_stale": False,
         }
 
-    def key(self, asked: Asked, url: str = "") -> str:
-        """Return the key of a URL, that of the request unless another is given; one for all methods."""
-        digest = hashlib.blake2b((url or asked.url).encode("utf-8", "surrogatepass"), digest_size=24)
-        if not self._options.shared:
-            # What one has signed in for is not for another, whatever the server forgot to say.
-            for name, value in _credentials(asked.fields):
-                digest.update(b"\0" + name.encode() + b"\0" + value.encode("utf-8", "surrogatepass"))
+    def key(self, asked: Asked) -> str:
+        """Return the key of the request's URL, one for all methods."""
+        # What one has signed in for is not for another, whatever the server forgot to say.
+        return self._key(asked.url, () if self._options.shared else _credentials(asked.fields))
+
+    def keys(self, asked: Asked, url: str) -> list[str]:
+        """Return the keys under which responses of a URL may lie that the request makes untrue.
+
+        A write has often more credentials than the reads before it, such as a token against forgery.
+        """
+        credentials = () if self._options.shared else _credentials(asked.fields)
+        some = range(len(credentials)) if len(credentials) <= _MANY_CREDENTIALS else (0, 1)
+        sets = [credentials, *(part for count in some for part in combinations(credentials, count))]
+        return [self._key(url, part) for part in dict.fromkeys(map(tuple, sets))]
+
+    def _key(self, url: str, credentials: Iterable[tuple[str, str]]) -> str:
+        digest = hashlib.blake2b(url.encode("utf-8", "surrogatepass"), digest_size=24)
+        for name, value in credentials:
+            digest.update(b"\0" + name.encode() + b"\0" + value.encode("utf-8", "surrogatepass"))
         return self._options.namespace + digest.hexdigest()
 
     def plan(self, asked: Asked, entries: Sequence[Entry], now: float) -> Plan:
@@ -128,7 +145,7 @@ class Rules:
         # What nobody may get without asking the server, however new it is.
         ask = (
             directives.has("no-cache")
-            or told.has("no-cache")
+            or "no-cache" in told.values  # if only of some fields
             or age > _or(directives.seconds("max-age"), math.inf)
             or -stale < _or(directives.seconds("min-fresh"), -math.inf)
         )
@@ -267,7 +284,7 @@ def _matches(entry: Entry, asked: Asked) -> bool:
 
 
 def _credentials(fields: Fields) -> list[tuple[str, str]]:
-    return sorted((name, value) for name, value in fields if is_secret_name(name))
+    return sorted((name, value) for name, value in fields if is_secret_name(name) or _WHO.search(name))
 
 
 def _sets_cookies_unasked(fields: Fields) -> bool:

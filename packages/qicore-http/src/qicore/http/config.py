@@ -27,12 +27,12 @@ class HTTPConfig:
     """How a client behaves; the defaults are right for production.
 
     Credentials given here belong to the origin of `base_url`, if there is one: a request to an absolute URL
-    elsewhere goes without `auth`, `cookies` and all `headers` but the harmless ones.
+    elsewhere goes without `auth`, `params`, `cookies` and all `headers` but the harmless ones.
 
     Attributes:
         base_url: what relative URLs are appended to, such as `https://api.example.org/v2`, or empty.
         headers: sent with every request.
-        params: query parameters of every request.
+        params: query parameters of every request whose URL does not name them itself.
         cookies: sent with every request, besides those that servers set.
         auth: `(user, password)`, a `BearerAuth`, or any `httpx.Auth`.
         timeout: seconds that a call may take in all: attempts, waits between them, redirects, connecting,
@@ -129,8 +129,10 @@ class HTTPConfig:
 
     def _wrong_addresses(self) -> list[str]:
         wrong: list[str] = []
-        if self.base_url and not _is_url(self.base_url, ("http", "https")):
-            wrong.append("base_url must be an absolute http or https URL")
+        if self.base_url and (
+            not _is_url(self.base_url, ("http", "https")) or set(self.base_url) & {"?", "#"}
+        ):
+            wrong.append("base_url must be an absolute http or https URL, without a query or a fragment")
         if self.proxy is not None and not _is_url(self.proxy, _PROXY_SCHEMES):
             wrong.append(f"proxy must be a URL of one of these schemes: {', '.join(_PROXY_SCHEMES)}")
         for network in self.allowed_networks:
@@ -186,4 +188,4 @@ def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
         url = httpx.URL(text)
     except (httpx.InvalidURL, TypeError):
         return False
-    return url.scheme in schemes and bool(url.host)
+    return url.scheme in schemes and bool(url.host) and (url.port is None or 0 < url.port < 65_536)

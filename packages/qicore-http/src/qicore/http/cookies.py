@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import email.message
 import threading
+from collections.abc import Mapping
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 from urllib.request import Request
 
 import httpx
 
-__all__ = ["CookieStore", "origin_of"]
+__all__ = ["CookieStore", "cookie_header", "origin_of"]
 
 # RFC 6265, section 6.1, asks for at least these.
 _MAX_PER_DOMAIN: Final = 50
@@ -53,14 +54,25 @@ class _Policy(DefaultCookiePolicy):
             return False
         if isinstance(request, _Request):
             cookie.set_nonstandard_attr(_ORIGIN, request.spelled)
-        return self._has_room(cookie)
+        self._make_room(cookie)
+        return True
 
-    def _has_room(self, cookie: Cookie) -> bool:
-        known = list(self.jar or ())
+    def _make_room(self, cookie: Cookie) -> None:
+        """Let the oldest go: of the same domain first, as RFC 6265 (section 5.3) has it."""
+        if self.jar is None:
+            return
+        known = list(self.jar)
         same = [other for other in known if other.domain == cookie.domain]
         if any(other.name == cookie.name and other.path == cookie.path for other in same):
-            return True
-        return len(same) < _MAX_PER_DOMAIN and len(known) < _MAX_COOKIES
+            return
+        if len(same) >= _MAX_PER_DOMAIN:
+            self._drop(same[0])
+        elif len(known) >= _MAX_COOKIES:
+            self._drop(known[0])
+
+    def _drop(self, cookie: Cookie) -> None:
+        if self.jar is not None:
+            self.jar.clear(cookie.domain, cookie.path, cookie.name)
 
     def return_ok(self, cookie: Cookie, request: Request) -> bool:
         if not super().return_ok(cookie, request):
@@ -93,6 +105,20 @@ class CookieStore:
             self._jar.add_cookie_header(request)
         value: Any = request.get_header("Cookie")
         return value if isinstance(value, str) else None
+
+
+def cookie_header(own: Mapping[str, str], kept: str | None) -> str | None:
+    """Return the Cookie header for what the caller gave and what the jar has kept, or None for none.
+
+    A cookie that the caller gives stands for the one of that name in the jar.
+
+    >>> cookie_header({"lang": "de"}, "lang=en; session=7")
+    'lang=de; session=7'
+    """
+    if not own:
+        return kept
+    others = [pair for pair in (kept or "").split("; ") if pair and pair.partition("=")[0] not in own]
+    return "; ".join([*(f"{name}={value}" for name, value in own.items()), *others])
 
 
 def origin_of(url: httpx.URL) -> str:

@@ -71,10 +71,14 @@ def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
 
 
 def redirected_method(status: int, method: str) -> str:
-    """Return the method to go on with: as RFC 9110 (section 15.4) allows and browsers do."""
-    if status == 303 and method != "HEAD":
-        return "GET"
-    if (status == 302 and method != "HEAD") or (status == 301 and method == "POST"):
+    """Return the method to go on with: as RFC 9110 (section 15.4) allows and browsers do.
+
+    A DELETE that a 302 sends elsewhere stays one: as a GET it would seem to have been done.
+
+    >>> redirected_method(302, "POST"), redirected_method(302, "DELETE"), redirected_method(303, "DELETE")
+    ('GET', 'DELETE', 'GET')
+    """
+    if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
         return "GET"
     return method
 

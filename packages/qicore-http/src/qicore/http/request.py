@@ -13,10 +13,11 @@ import httpx
 from qicore.http.auth import AuthSpec, authorization, make_auth
 from qicore.http.body import Content, Progress, Upload, make_body
 from qicore.http.config import HTTPConfig, is_duration, wrong_retry
-from qicore.http.cookies import CookieStore
+from qicore.http.cookies import CookieStore, cookie_header
 from qicore.http.decoding import ACCEPTED
 from qicore.http.errors import invalid_request, invalid_url
 from qicore.http.headers import FRAMING, Headers, is_token, wrong_header
+from qicore.http.params import Params, with_params
 from qicore.http.redirects import SAFE_HEADERS, same_origin
 from qicore.resilience import RetryBudget, RetryConfig
 
@@ -39,7 +40,7 @@ class RequestOptions(TypedDict, total=False):
     """What every method of a client takes besides the URL.
 
     Attributes:
-        params: query parameters, added to those of the URL.
+        params: query parameters, added to those of the URL, which stay as they are.
         headers: over those of the config; names compare without case.
         cookies: sent with this request only.
         content: the body: text, bytes, a `Path`, a binary file, an iterable (asynchronous too) of bytes.
@@ -57,7 +58,7 @@ class RequestOptions(TypedDict, total=False):
         on_download: the same for the bytes received, as they come from the wire.
     """
 
-    params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None
+    params: Params | None
     headers: Mapping[str, str] | Sequence[tuple[str, str]] | None
     cookies: Mapping[str, str] | None
     content: Content | None
@@ -99,6 +100,7 @@ class Defaults:
         self.headers = [*given, *(pair for pair in usual if pair[0].lower() not in known)]
         self.safe_headers = [pair for pair in self.headers if pair[0].lower() in SAFE_HEADERS]
         self.names_host = b"host" in known
+        self.names_cookie = b"cookie" in known
         self.cookies = dict(config.cookies)
         self.timeouts = {
             "connect": config.connect_timeout,
@@ -133,17 +135,21 @@ class Defaults:
         try:
             url = httpx.URL(text)
         except (httpx.InvalidURL, TypeError, ValueError) as error:
-            raise invalid_url(text, str(error)) from None
+            # It quotes what it did not understand, which may be a part of a password.
+            raise invalid_url(text, "this is no URL" if "@" in text else str(error)) from None
         base = self.base
         if base is not None and url.is_relative_url:
+            if url.scheme or url.host:
+                # RFC 3986, section 4.2: "a:b" has a scheme, "//a" a host.
+                raise invalid_url(text, "a path that begins so needs a / or ./ before it")
             url = base.copy_with(raw_path=base.raw_path.rstrip(b"/") + b"/" + url.raw_path.lstrip(b"/"))
             return url, url.netloc, None, True
         if url.scheme not in ("http", "https"):
             raise invalid_url(text, "a URL starts with http:// or https://")
         if not url.host:
             raise invalid_url(text, "it names no host")
-        if not 0 < (url.port or 80) < 65_536:
-            raise invalid_url(text, "its port is beyond 65535")
+        if url.port is not None and not 0 < url.port < 65_536:
+            raise invalid_url(text, "its port is none of 1 to 65535")
         userinfo = _userinfo(url)
         if userinfo is not None:
             url = url.copy_with(username=None, password=None)
@@ -175,6 +181,8 @@ class Call:
 
     request: httpx.Request
     auth: httpx.Auth | None
+    cookies: Mapping[str, str]
+    """Those of the caller, not of the jar, for the origin of the request."""
     timeout: float | None
     follow: bool
     limit: int | None
@@ -196,7 +204,7 @@ def prepare(
     *,
     blocking: bool,
     stream: bool = False,
-    params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None = None,
+    params: Params | None = None,
     headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     cookies: Mapping[str, str] | None = None,
     content: Content | None = None,
@@ -221,8 +229,9 @@ def prepare(
             raise invalid_url(url, "a URL is a text or an httpx.URL")
         url = str(url)
     target, netloc, userinfo, home = defaults.urls(url)
-    if config.params or params:
-        target = _with_params(target, config.params, params)
+    usual = config.params if home else {}
+    if usual or params:
+        target = with_params(target, usual, params)
     if not is_token(method):
         raise invalid_request(f"{method[:20]!r} is no method")
     raw = list(defaults.headers if home else defaults.safe_headers)
@@ -238,9 +247,14 @@ def prepare(
         if kind is not None and not any(name.lower() == b"content-type" for name, _ in raw):
             raw.append((b"Content-Type", kind))
         raw.append(_framing(body, announced))
-    sent = _cookie_header(defaults.cookies if home else {}, cookies, store.header(target, foreign=False))
-    if sent is not None and not any(name.lower() == b"cookie" for name, _ in raw):
-        raw.append((b"Cookie", sent))
+    own = _own_cookies(defaults.cookies if home else {}, cookies)
+    spelled = _spelled_cookies(raw) if headers or defaults.names_cookie else None
+    if spelled is not None:
+        own = spelled
+    else:
+        sent = cookie_header(own, store.header(target, foreign=False))
+        if sent is not None:
+            raw.append((b"Cookie", sent.encode("utf-8", "replace")))
     chosen = make_auth(auth) if not isinstance(auth, Unset) else None
     if isinstance(auth, Unset):
         chosen = make_auth(userinfo) if userinfo is not None else defaults.auth if home else None
@@ -259,6 +273,7 @@ def prepare(
     return Call(
         request=Outgoing(method, target, raw, body, timeouts),
         auth=chosen,
+        cookies=own,
         timeout=total,
         follow=config.follow_redirects if isinstance(follow_redirects, Unset) else follow_redirects,
         limit=config.max_response_size if isinstance(max_response_size, Unset) else max_response_size,
@@ -268,18 +283,6 @@ def prepare(
         stream=stream,
         timed_body=not isinstance(timeout, Unset),
     )
-
-
-def _with_params(url: httpx.URL, usual: Mapping[str, Any], params: Any) -> httpx.URL:
-    try:
-        if usual:
-            url = url.copy_merge_params(dict(usual))
-        if params:
-            given: Any = cast("Any", params) if isinstance(params, Mapping) else list(params)
-            return url.copy_merge_params(given)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise invalid_request(f"these are no query parameters: {type(error).__name__}") from None
-    return url
 
 
 def _merge(
@@ -368,16 +371,20 @@ def _rewinds(files: Any) -> bool:
     return all(isinstance(one, str | bytes) or hasattr(one, "seek") for one in contents)
 
 
-def _cookie_header(
-    usual: Mapping[str, str], given: Mapping[str, str] | None, kept: str | None
-) -> bytes | None:
+def _own_cookies(usual: Mapping[str, str], given: Mapping[str, str] | None) -> Mapping[str, str]:
     if not usual and not given:
-        return None if kept is None else kept.encode("utf-8", "replace")
+        return {}
     pairs = {**usual, **(given or {})}
     for name, value in pairs.items():
         if not is_token(name) or _BAD_COOKIE.search(value):
             raise invalid_request(f"the cookie {name[:40]!r} has characters that no cookie may have")
-    own = [f"{name}={value}" for name, value in pairs.items()]
-    # A cookie that the caller gives stands for the one of that name in the jar.
-    others = [pair for pair in (kept or "").split("; ") if pair and pair.partition("=")[0] not in pairs]
-    return "; ".join([*own, *others]).encode("utf-8", "replace")
+    return pairs
+
+
+def _spelled_cookies(raw: RawHeaders) -> Mapping[str, str] | None:
+    """Return the cookies of the caller's own Cookie header, if there is one."""
+    for name, value in raw:
+        if name.lower() == b"cookie":
+            pairs = value.decode("utf-8", "replace").split(";")
+            return dict(pair.strip().partition("=")[::2] for pair in pairs if pair.strip())
+    return None

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from qicore.base import ErrorCategory, Failure, QiError, Result
 from qicore.http.body import Upload
-from qicore.http.cookies import CookieStore, origin_of
+from qicore.http.cookies import CookieStore, cookie_header, origin_of
 from qicore.http.errors import timed_out, to_error, too_many_redirects
 from qicore.http.redirects import is_redirect, redirect_request, same_origin
 from qicore.http.request import Call
@@ -26,6 +26,7 @@ class Journey:
         self._store = store
         self._max_redirects = max_redirects
         self._history: list[httpx.Response] = []
+        self._cookies = call.cookies
         self.request = call.request
         self.auth = call.auth
 
@@ -47,7 +48,9 @@ class Journey:
         foreign = not same_origin(request.url, following.url)
         if foreign:
             self.auth = None
-        cookie = None if self._store is None else self._store.header(following.url, foreign=foreign)
+            self._cookies = {}
+        kept = None if self._store is None else self._store.header(following.url, foreign=foreign)
+        cookie = cookie_header(self._cookies, kept)
         if cookie is not None:
             following.headers["Cookie"] = cookie
         return None

@@ -19,12 +19,13 @@ _SECRET: Final = re.compile(
 # Names that do so in a query, where Google has its `key`, OAuth its `code`, Azure its `sig` and CloudFront
 # its `Policy` and `Key-Pair-Id`; a member of a JSON body may be called so without a secret in it.
 _SECRET_PARAMETER: Final = re.compile(
-    r"key$|keyid$|pairid$|session|^(code|nonce|pass|pin|policy|sas|sid|sig|ticket|oauth.*|.*verifier)$"
+    r"key$|keyid$|pairid$|session|sessid|^(code|authcode|accesscode|nonce|pass|pin|policy|sas|sid|sig|ticket|oauth.*|.*verifier)$"
 )
 _SEPARATORS: Final = re.compile(r"[^a-z0-9]")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?=[/\\])")
 _PORT: Final = re.compile(r":([^\]:]*)$")
 _FIELD: Final = re.compile(r"[^&;]+")
+_PATH_SESSION: Final = re.compile(r"(;[^=/;]*sess[^=/;]*=)[^/;]*", re.IGNORECASE)  # such as ;jsessionid=
 
 
 def is_secret_name(name: str) -> bool:
@@ -62,7 +63,7 @@ def show_url(url: object) -> str:
         end = max(end, rest.rfind("@") + 1)
     rest = rest[end:].partition("#")[0]
     path, mark, query = rest.partition("?")
-    shown = lead + path + mark + _FIELD.sub(_masked, query)
+    shown = lead + _PATH_SESSION.sub(rf"\1{MASK}", path) + mark + _FIELD.sub(_masked, query)
     return shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "…"
 
 
