@@ -229,7 +229,7 @@ def prepare(
             raise invalid_url(url, "a URL is a text or an httpx.URL")
         url = str(url)
     target, netloc, userinfo, home = defaults.urls(url)
-    usual = config.params if home else {}
+    usual: Mapping[str, Any] = config.params if home else {}
     if usual or params:
         target = with_params(target, usual, params)
     if not is_token(method):
@@ -383,8 +383,8 @@ def _own_cookies(usual: Mapping[str, str], given: Mapping[str, str] | None) -> M
 
 def _spelled_cookies(raw: RawHeaders) -> Mapping[str, str] | None:
     """Return the cookies of the caller's own Cookie header, if there is one."""
-    for name, value in raw:
-        if name.lower() == b"cookie":
-            pairs = value.decode("utf-8", "replace").split(";")
-            return dict(pair.strip().partition("=")[::2] for pair in pairs if pair.strip())
+    for field, cookies in raw:
+        if field.lower() == b"cookie":
+            pairs = [pair.strip().partition("=") for pair in cookies.decode("utf-8", "replace").split(";")]
+            return {name: value for name, _, value in pairs if name}
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ class Journey:
         self._store = store
         self._max_redirects = max_redirects
         self._history: list[httpx.Response] = []
-        self._cookies = call.cookies
+        self._cookies: Mapping[str, str] = call.cookies
         self.request = call.request
         self.auth = call.auth
 
