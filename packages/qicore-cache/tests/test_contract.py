@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,16 @@ async def test_anything_else_is_none(cache: Cache[Any], key: Any) -> None:
         assert error.category is ErrorCategory.VALIDATION
 
 
-@pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), "1", True])
+@pytest.mark.parametrize(
+    "ttl",
+    [0, -1, float("nan"), float("inf"), "1", True, 1e13, sys.maxsize, 1e308, 10**400, 10**5000],
+    ids=lambda ttl: str(ttl)[:9] if not isinstance(ttl, int) else f"{ttl.bit_length()} bits",
+)
 async def test_a_time_to_live_is_above_zero(cache: Cache[Any], ttl: Any) -> None:
+    assert_failure(CacheConfig(ttl=ttl).check(), "INVALID_TTL")
+    assert_success(await cache.set("there", 1))
+    assert assert_success(await cache.get("there")) == 1
+    assert_failure(await cache.get_or_set("there", lambda: 2, ttl), "INVALID_TTL")
     for result in (
         await cache.set("a", 1, ttl),
         await cache.set_many({"a": 1}, ttl),
@@ -354,3 +363,10 @@ async def test_fifty_tasks_at_once(cache: Cache[Any]) -> None:
 
     await asyncio.gather(*map(work, range(50)))
     assert assert_success(await cache.size()) <= 7
+
+
+async def test_the_longest_time_to_live(open_cache: Opener) -> None:
+    cache = await open_cache(ttl=1e12, stale_ttl=1e12)
+    assert_success(await cache.set("a", 1))
+    assert assert_success(await cache.get_or_set("b", lambda: 2, 1e12)) == 2
+    assert assert_success(await cache.get_many(["a", "b"])) == {"a": 1, "b": 2}

@@ -76,6 +76,20 @@ async def test_what_is_stored_does_not_replace_what_was_set_meanwhile(redis_serv
         assert (await wire.ask("EXISTS", "t:lock")).unwrap() == 0  # and the lock was given back
 
 
+async def test_what_expired_meanwhile_is_replaced_and_what_was_removed_is_not(
+    redis_server: RedisServer,
+) -> None:
+    async with wired(redis_server.url) as wire:
+        await wire.tell("SET", "t:value", b"v1-old")
+        holder = key_lock(wire)
+        assert (await holder.begin(b"v1")).unwrap() is True
+        await wire.tell("UNLINK", "t:value")  # as Redis does when its time is over
+        assert (await holder.store(b"v1", b"v2-new", 0)).unwrap() is True
+        assert (await holder.begin(b"v2")).unwrap() is True
+        await wire.tell("UNLINK", "t:value", "t:lock")  # as who removes it
+        assert (await holder.store(b"v2", b"v3-new", 0)).unwrap() is False
+
+
 async def test_a_key_of_another_type_counts_as_no_value(redis_server: RedisServer) -> None:
     async with wired(redis_server.url) as wire:
         await wire.tell("RPUSH", "t:value", "a", "b")

@@ -10,6 +10,7 @@ import pytest
 from qicore.base import ErrorCategory, QiError, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.cache import Cache, CacheConfig
+from qicore.cache.locks import KeyLock
 from qicore.resilience import CircuitBreakerConfig
 from qicore_testkit.redis_server import RedisServer, redis_sentinel
 
@@ -201,6 +202,81 @@ class TestStalling:
             assert all(result.is_success for result in results)
             clients = redis_server.call("CLIENT", "LIST").splitlines()
             assert len([line for line in clients if "cmd=client" not in line]) <= 2
+
+    @pytest.mark.parametrize(
+        "options", [{}, {"timeout": 0.1}, {"timeout": 0.1, "on_failure": "fall_through"}]
+    )
+    async def test_a_lock_that_nobody_waits_for_any_more_is_given_back(
+        self, redis_server: RedisServer, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begin = KeyLock.begin
+
+        async def stalled(lock: KeyLock, seen: bytes) -> Any:
+            redis_server.pause()
+            asyncio.get_running_loop().call_later(0.5, redis_server.resume)
+            return await begin(lock, seen)
+
+        async with await opened(redis_server.url, lock_timeout=600, **options) as cache:
+            monkeypatch.setattr(KeyLock, "begin", stalled)
+            asking = asyncio.ensure_future(cache.get_or_set("a", lambda: 1))
+            await asyncio.wait([asking], timeout=0.2)
+            asking.cancel()
+            await asyncio.wait([asking])
+            monkeypatch.undo()
+            while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - what gives it back tells nobody
+                await asyncio.sleep(0.01)
+            raw: Any = cache.raw
+            assert await raw.keys("*") == []
+            assert assert_success(await cache.get_or_set("a", lambda: 2)) == 2
+
+    async def test_closing_waits_no_longer_than_for_an_operation(self, redis_server: RedisServer) -> None:
+        async with await opened(redis_server.url, timeout=0.1, lock_timeout=600) as cache:
+            assert_success(await cache.set("b", 1))
+            release = asyncio.Event()
+            asking = asyncio.ensure_future(cache.get_or_set("a", release.wait))
+            while not redis_server.call("KEYS", "*a*"):  # noqa: ASYNC110 - Redis gives no event
+                await asyncio.sleep(0.01)
+            redis_server.pause()
+            asking.cancel()
+            await asyncio.wait([asking])
+            await cache.close()
+            assert len(asyncio.all_tasks()) == 1
+            redis_server.resume()
+
+    async def test_nothing_begins_after_it_is_closed(self, redis_server: RedisServer) -> None:
+        async with await opened(redis_server.url, max_connections=1) as cache:
+            assert_success(await cache.set("a", 1))
+            redis_server.call("CLIENT", "PAUSE", "300", "WRITE")
+            writing = [asyncio.ensure_future(cache.set("a", number)) for number in (2, 3)]
+            await asyncio.sleep(0.05)
+            assert_success(await cache.close())
+            assert_failure(await writing[1], "CACHE_CLOSED")
+            await asyncio.wait(writing)
+            redis_server.call("CLIENT", "UNPAUSE")
+
+
+async def test_a_refresh_that_outlives_the_stale_value_is_kept(redis_url: str) -> None:
+    async with await opened(redis_url, namespace="outlived", ttl=0.1, stale_ttl=0.2) as cache:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> str:
+            begun.set()
+            await go_on.wait()
+            return "new"
+
+        assert_success(await cache.set("a", "old"))
+        await asyncio.sleep(0.15)
+        while not begun.is_set():
+            await cache.get_or_set("a", slow)  # the stale one, unless the machine is very slow
+            await asyncio.sleep(0)
+        raw: Any = cache.raw
+        while await raw.exists("outlived:a"):  # noqa: ASYNC110 - Redis gives no event
+            await asyncio.sleep(0.01)
+        go_on.set()
+        while cache.statistics().loads == 0 or len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        assert cache.statistics().sets == 2
+        await cache.clear()
 
 
 class TestWhatIsNoneOfOurs:

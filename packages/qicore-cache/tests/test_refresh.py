@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import sys
 import threading
 from typing import Any
 
@@ -198,3 +199,24 @@ def test_a_thread_that_can_not_be_started_is_logged(
     refreshes.begin_sync("a", lambda: Success(1))
     assert "can't start new thread" in caplog.text
     assert len(refreshes) == 0
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks from Python 3.12 on")
+async def test_an_eager_task_begins_another_refresh() -> None:
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory", None))
+    flights = Flights()
+    refreshes = Refreshes(flights)
+    computed: list[str] = []
+
+    async def inner() -> Result[Any]:
+        computed.append("b")
+        return Success("new")
+
+    async def outer() -> Result[Any]:
+        refreshes.begin("b", inner)
+        computed.append("a")
+        return Success("new")
+
+    refreshes.begin("a", outer)
+    await turns()
+    assert (sorted(computed), len(refreshes)) == (["a", "b"], 0)

@@ -180,3 +180,21 @@ def test_wrong_options(options: dict[str, Any]) -> None:
 
 def test_it_shows_what_is_left() -> None:
     assert repr(RetryBudget(minimum=0, capacity=3)) == "<RetryBudget 3 of 3>"
+
+
+def test_a_call_in_a_signal_handler_may_use_the_budget_that_it_interrupts() -> None:
+    nested: list[float] = []
+
+    def clock() -> float:
+        if not nested and budget is not None:
+            nested.append(0.0)
+            budget.deposit()  # as a handler would that comes right here, with the lock held
+        return 1.0
+
+    budget: RetryBudget | None = None
+    budget = RetryBudget(clock=clock)
+    done = threading.Thread(target=budget.deposit, daemon=True)
+    done.start()
+    done.join(60)
+    assert not done.is_alive()
+    assert nested == [0.0]

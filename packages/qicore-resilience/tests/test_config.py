@@ -2,7 +2,16 @@ from typing import Any
 
 import pytest
 from qicore.base import ErrorCategory
-from qicore.resilience import CircuitBreaker, CircuitBreakerConfig, CircuitBreakers
+from qicore.resilience import (
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    CircuitBreakers,
+    HedgeConfig,
+    RateLimiterConfig,
+    RateLimiters,
+    RetryConfig,
+    Timeout,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +24,8 @@ from qicore.resilience import CircuitBreaker, CircuitBreakerConfig, CircuitBreak
         {"minimum_calls": -1},
         {"reset_timeout": 0},
         {"reset_timeout": float("inf")},
+        {"reset_timeout": 10**400},
+        {"slow_call_duration": 10**400, "slow_call_rate": 0.5},
         {"monitoring_period": float("nan")},
         {"monitoring_period": "10"},
         {"failure_rate": 0},
@@ -51,3 +62,21 @@ def test_right_options_are_given_back() -> None:
     config = CircuitBreakerConfig(failure_rate=1, slow_call_duration=2, slow_call_rate=0.5)
     assert config.check().unwrap() is config
     assert CircuitBreaker.create(config, name="x").unwrap().config is config
+
+
+def test_what_no_clock_can_reckon_with_is_refused() -> None:
+    for result in (
+        RetryConfig(deadline=10**400).check(),
+        RateLimiterConfig(period=10**400).check(),
+        HedgeConfig(delay=10**400).check(),
+        Timeout.create(10**400),
+    ):
+        assert result.error is not None
+        assert result.error.code == "INVALID_RESILIENCE_CONFIG"
+
+
+@pytest.mark.parametrize("max_size", [0, -1, "a", 1.5, None, True])
+@pytest.mark.parametrize("registry", [CircuitBreakers, RateLimiters])
+def test_a_registry_has_a_size(registry: Any, max_size: Any) -> None:
+    with pytest.raises(ValueError, match="max_size"):
+        registry(max_size=max_size)

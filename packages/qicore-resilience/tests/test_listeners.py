@@ -113,3 +113,21 @@ def test_one_that_takes_its_time_holds_up_no_other_call() -> None:
     go_on.set()
     caller.join(30)
     assert heard == ["OPEN", "CLOSED"]
+
+
+def test_an_interrupt_in_a_listener_costs_no_permit() -> None:
+    now = [0.0]
+    breaker = CircuitBreaker(ONE, clock=lambda: now[0])
+
+    def interrupted(change: CircuitChange) -> None:
+        if change.after.value == "HALF_OPEN":
+            raise KeyboardInterrupt
+
+    breaker.add_listener(interrupted)
+    breaker.call_sync(down)
+    now[0] = 60.0
+    with pytest.raises(KeyboardInterrupt):
+        breaker.call_sync(up)
+    assert breaker.statistics().released == 1
+    assert breaker.call_sync(up).is_success
+    assert breaker.state.value == "CLOSED"

@@ -93,3 +93,24 @@ def test_without_parentheses_it_says_so_at_once() -> None:
     bare: Any = protect
     with pytest.raises(TypeError, match="is no policy: it needs the methods call and call_sync"):
         bare(find)
+
+
+class _Finder:
+    async def __call__(self, user: int) -> Result[str]:
+        return Success(f"user {user}")
+
+
+async def test_an_object_with_an_async_call_is_an_async_function() -> None:
+    assert assert_success(await protect(Retry())(_Finder())(1)) == "user 1"
+    assert assert_success(await protect(Retry())(_Finder().__call__)(1)) == "user 1"
+
+
+def test_a_coroutine_where_none_can_be_awaited_is_told_so_and_closed() -> None:
+    coroutine: Any = _Finder()(1)
+
+    def find() -> Result[str]:
+        return coroutine  # type: ignore[no-any-return]  # as a careless caller
+
+    error = assert_failure(protect(Retry(RetryConfig(attempts=1)))(find)(), "TYPE_ERROR")
+    assert "async def" in error.message
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED

@@ -19,8 +19,8 @@ __all__ = ["Cache", "Factory"]
 
 V = TypeVar("V")
 
-# What computes a value: it gives a Result of one, or one, or an awaitable of either.
 Factory: TypeAlias = Callable[[], Awaitable[Result[V]] | Awaitable[V] | Result[V] | V]
+"""What computes a value: it takes nothing, and gives a Result of one, or one, or an awaitable of either."""
 
 
 class Cache(ABC, Generic[V]):

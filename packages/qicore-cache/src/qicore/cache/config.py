@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cache.serializers import MessagePackSerializer, Serializer
-from qicore.cache.times import ttl_is_wrong
+from qicore.cache.times import is_seconds, ttl_is_wrong
 from qicore.resilience import CircuitBreakerConfig
 
 __all__ = ["CacheConfig"]
@@ -70,16 +69,17 @@ class CacheConfig:
         >>> CacheConfig(timeout=0).check().error.message
         'timeout must be a number of seconds above 0'
         """
-        if (self.ttl is not None and ttl_is_wrong(self.ttl)) or not _is_number(self.stale_ttl, least=0):
+        if (self.ttl is not None and ttl_is_wrong(self.ttl)) or not is_seconds(self.stale_ttl):
             return Failure(
                 QiError.validation(
-                    "INVALID_TTL", "ttl must be a number of seconds above 0, or None; stale_ttl 0 or more"
+                    "INVALID_TTL",
+                    "ttl must be a number of seconds above 0 and up to 1e12, or None; stale_ttl 0 or more",
                 )
             )
         wrong = [
             f"{name} must be a number of seconds above 0"
             for name in ("timeout", "lock_timeout", "max_staleness")
-            if not _is_number(getattr(self, name)) or getattr(self, name) == 0
+            if not is_seconds(getattr(self, name)) or getattr(self, name) == 0
         ]
         wrong += [
             f"{name} must be a whole number of at least 1"
@@ -89,7 +89,7 @@ class CacheConfig:
         ]
         if type(self.max_value_size) is not int or self.max_value_size < 0:
             wrong.append("max_value_size must be a whole number of bytes")
-        if not _is_number(self.ttl_jitter) or self.ttl_jitter > 1:
+        if not is_seconds(self.ttl_jitter) or self.ttl_jitter > 1:
             wrong.append("ttl_jitter must be a share from 0 to 1")
         if not _is_text(self.namespace) or not self.namespace:
             wrong.append("namespace must be a text that is not empty")
@@ -106,10 +106,6 @@ class CacheConfig:
         if wrong:
             return Failure(QiError.validation("CACHE_CREATION_FAILED", "; ".join(wrong)))
         return Success(self)
-
-
-def _is_number(value: object, *, least: float = 0) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
 
 
 def _is_text(value: object) -> bool:

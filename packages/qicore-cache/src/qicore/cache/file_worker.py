@@ -137,7 +137,7 @@ class FileWorker:
         job = Job(action, loop, writes=True, weight=weight)
         turn = self._turns.get(loop)
         if turn is None:
-            for other in [other for other in self._turns if other.is_closed()] if self._turns else ():
+            for other in [other for other in list(self._turns) if other.is_closed()] if self._turns else ():
                 self._turns.pop(other, None)
             self._turns[loop] = [job]
             loop.call_soon(self._take_turn, loop)
@@ -290,9 +290,9 @@ class FileWorker:
                     going = False
                     break
                 self._do(batch)
-                answer(batch)
                 for _ in batch:
                     self._jobs.popleft()
+                answer(batch)
                 del batch  # an idle worker keeps nothing alive
         with self._lock:
             self._ended = True

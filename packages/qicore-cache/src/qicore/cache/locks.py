@@ -39,12 +39,13 @@ if redis.call('GET', KEYS[2]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[
 return 0
 """
 
-# ARGV: token, header seen, its width, value, time to live in ms or '0'. Gives the lock back.
+# ARGV: token, header seen, its width, value, time to live in ms or '0'. Gives the lock back. A value that is
+# no more there has expired: who removes one takes the lock away, too.
 _STORE: Final = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[2])
 local header = redis.pcall('GETRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1)
-if type(header) == 'string' and header ~= ARGV[2] then return 0 end
+if type(header) == 'string' and header ~= '' and header ~= ARGV[2] then return 0 end
 if ARGV[5] == '0' then redis.call('SET', KEYS[1], ARGV[4])
 else redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5]) end
 return 1

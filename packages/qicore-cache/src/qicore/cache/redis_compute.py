@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable
 from typing import Any, Final, TypeVar
 
@@ -25,6 +26,8 @@ V = TypeVar("V")
 _LOG: Final = logging.getLogger("qicore.cache")
 _PAUSE_FIRST: Final = 0.002  # seconds between looks at a lock that another process has, doubled up to
 _PAUSE_LAST: Final = 0.1
+_PAUSE_RELEASE: Final = 0.5
+_NEVER_SENT: Final = ("CACHE_CLOSED", "CIRCUIT_OPEN")
 
 
 class Computations:
@@ -58,9 +61,15 @@ class Computations:
         )
         pause = _PAUSE_FIRST
         while True:
-            begun = await lock.begin(seen)
+            try:
+                begun = await lock.begin(seen)
+            except BaseException:
+                self._later(self._give_back(lock, unsure=True))
+                raise
             match begun.variant:
                 case Failure(error):
+                    if error.code not in _NEVER_SENT:
+                        self._later(self._give_back(lock, unsure=True))
                     return await self._without(error, factory)
                 case Success(bool(taken)):
                     if taken:
@@ -88,9 +97,12 @@ class Computations:
         return made
 
     async def close(self) -> None:
-        """Wait for the locks that are being given back."""
+        """Wait for the locks that are being given back, as long as for an operation."""
         if self._background:
-            await asyncio.wait(self._background)
+            _, late = await asyncio.wait(self._background, timeout=self._config.timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _without(self, error: QiError, factory: Factory[V]) -> Result[V]:
         """Redis can't be asked for the lock."""
@@ -115,7 +127,7 @@ class Computations:
             renewal.cancel()
             if not given_back:
                 # Not awaited: this task may be cancelled, and nobody waits for the lock but by looking.
-                self._later(lock.release())
+                self._later(self._give_back(lock))
 
     async def _store(self, lock: KeyLock, key: str, value: object, ttl: float | None, seen: bytes) -> bool:
         """Write the value under the lock; True when that gave the lock back."""
@@ -134,6 +146,21 @@ class Computations:
     def _unkept(self, key: str, error: QiError) -> None:
         self.failures += 1
         _LOG.warning("the value of %r is computed, but can't be kept: %s", key[:200], error)
+
+    async def _give_back(self, lock: KeyLock, *, unsure: bool = False) -> None:
+        """Release a lock, and try until it is certain, or its lease is over.
+
+        When it is `unsure` whether it was taken, what takes it may be on its way still, and arrive after the
+        first release: so there is another.
+        """
+        over = time.monotonic() + lock.lease
+        pause = _PAUSE_FIRST
+        while (await lock.release()).is_failure and time.monotonic() < over and not self._wire.closed:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _PAUSE_RELEASE)
+        if unsure:
+            await asyncio.sleep(_PAUSE_RELEASE)
+            await lock.release()
 
     def _later(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)

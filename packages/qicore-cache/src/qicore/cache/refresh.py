@@ -41,8 +41,9 @@ class Refreshes:
         """Begin a task that computes, unless the key is being computed already."""
         with self._lock:
             if self._may_begin(key):
-                # The task can't end before this entry is made: it belongs to this very loop.
-                task = asyncio.get_running_loop().create_task(self._refresh(key, compute))
+                # It can't end before this entry is made: it belongs to this very loop, and is no eager task,
+                # whatever factory the loop has: such a one would run here, under the lock.
+                task = asyncio.Task(self._refresh(key, compute), loop=asyncio.get_running_loop())
                 self._running[key] = task
                 task.add_done_callback(lambda ended: self._end(key, ended))
 

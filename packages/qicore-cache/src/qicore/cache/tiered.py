@@ -20,6 +20,7 @@ from qicore.cache.memory import MemoryCache
 from qicore.cache.redis_cache import RedisCache
 from qicore.cache.redis_values import Found
 from qicore.cache.statistics import CacheStatistics
+from qicore.cache.times import invalid_ttl, ttl_is_wrong
 
 __all__ = ["TieredCache"]
 
@@ -179,6 +180,8 @@ class TieredCache(Cache[V]):
 
     def get_or_set(self, key: str, factory: Factory[V], ttl: float | None = None) -> Awaitable[Result[V]]:
         """Return the value, from memory at once; else as `RedisCache.get_or_set`."""
+        if ttl is not None and ttl_is_wrong(ttl):
+            return Failure(invalid_ttl(ttl))
         if self._clock() < self._listener.trusted_until:
             near = self._memory.get(key)
             if isinstance(near, Success):

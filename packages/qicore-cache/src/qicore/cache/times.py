@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import random
+from typing import Final, TypeGuard
 
 from qicore.base import QiError
 
-__all__ = ["invalid_ttl", "jittered", "ttl_is_wrong"]
+__all__ = ["invalid_ttl", "is_seconds", "jittered", "ttl_is_wrong"]
+
+# Some 30,000 years. Beyond, clocks, Redis and what is stored overflow, each at a point of its own.
+_LONGEST: Final = 1e12
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Whether this is a number of seconds, 0 or more, that can be reckoned with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LONGEST
 
 
 def ttl_is_wrong(ttl: object) -> bool:
     """Whether this is no number of seconds above 0."""
-    return not isinstance(ttl, int | float) or isinstance(ttl, bool) or not 0 < ttl < math.inf
+    return not is_seconds(ttl) or ttl == 0
 
 
 def invalid_ttl(ttl: object) -> QiError:
     """Return INVALID_TTL [VALIDATION]."""
-    return QiError.validation("INVALID_TTL", "ttl must be a number of seconds above 0", ttl=repr(ttl)[:100])
+    return QiError.validation(
+        "INVALID_TTL", "ttl must be a number of seconds above 0 and up to 1e12", ttl=_shown(ttl)
+    )
+
+
+def _shown(ttl: object) -> str:
+    try:
+        return repr(ttl)[:100]
+    except ValueError:  # CPython spells no integer of more than 4300 digits
+        return type(ttl).__name__
 
 
 def jittered(ttl: float, share: float) -> float:

@@ -132,6 +132,8 @@ class Wire:
             return Failure(self.usable() or QiError.cache("CACHE_CLOSED", _CLOSED))
         try:
             async with asyncio.timeout(self.timeout), self._slots:
+                if (error := self.usable()) is not None:  # it was closed meanwhile
+                    return Failure(error)
                 try:
                     return Success(await send())
                 except LostConnectionError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,8 +178,8 @@ def wrong_retry(retry: object) -> str | None:
 
 
 def is_duration(value: object) -> bool:
-    """Return whether this can be a time limit: seconds above 0."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    """Return whether this can be a time limit: seconds above 0, of which timers can reckon with 1e12."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1e12
 
 
 def _is_url(text: str, schemes: tuple[str, ...]) -> bool:

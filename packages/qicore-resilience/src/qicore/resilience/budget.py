@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 __all__ = ["RetryBudget"]
@@ -47,7 +47,8 @@ class RetryBudget:
         self._minimum = minimum
         self._capacity = capacity
         self._clock = clock
-        self._lock = Lock()
+        # A call may begin in a signal handler or a finaliser, in a thread that holds the lock already.
+        self._lock = RLock()
         self._tokens = capacity
         self._updated = clock()
 

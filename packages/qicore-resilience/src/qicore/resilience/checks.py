@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from qicore.base import Failure, Result, Success
 from qicore.resilience.errors import invalid_config
 
-__all__ = ["Checks"]
+__all__ = ["Checks", "is_seconds"]
 
 T = TypeVar("T")
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Whether this is a finite number; an integer too large for a float can't be added to a clock's time."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 class Checks:
@@ -29,9 +39,7 @@ class Checks:
         """`value` must be seconds above 0, or from `least` on; or None, with `none`."""
         if none and value is None:
             return self
-        known = isinstance(value, int | float) and not isinstance(value, bool) and value < math.inf
-        number = float(value) if known and isinstance(value, int | float) else math.nan
-        if not (number > 0 if least is None else number >= least):
+        if not is_seconds(value) or not (value > 0 if least is None else value >= least):
             bound = "above 0" if least is None else f"from {least:g} on"
             self._wrong.append(f"{name} must be a number of seconds {bound}{', or None' if none else ''}")
         return self

@@ -92,7 +92,7 @@ class CircuitBreaker:
         """The state now: an OPEN circuit whose `reset_timeout` is over reads HALF_OPEN."""
         return self._circuit.state
 
-    async def call(self, operation: Callable[[], Awaitable[Result[T]]]) -> Result[T]:
+    async def call(self, operation: Callable[[], Awaitable[Result[T]]], /) -> Result[T]:
         """Call and await `operation`, and answer its Result; or CIRCUIT_OPEN [NETWORK], not calling it."""
         circuit = self._circuit
         phase: Closed | HalfOpen | None = circuit.closed
@@ -117,7 +117,7 @@ class CircuitBreaker:
             return result
         return self._fail(phase, started, result)
 
-    def call_sync(self, operation: Callable[[], Result[T]]) -> Result[T]:
+    def call_sync(self, operation: Callable[[], Result[T]], /) -> Result[T]:
         """Call `operation` and answer its Result; or CIRCUIT_OPEN [NETWORK], not calling it."""
         circuit = self._circuit
         phase: Closed | HalfOpen | None = circuit.closed

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from qicore.base import Failure, QiError, Result, Success
+from qicore.resilience.checks import is_seconds
 from qicore.resilience.errors import invalid_config
 from qicore.resilience.predicates import is_ill
 
@@ -64,15 +65,16 @@ class CircuitBreakerConfig:
         wrong += [
             f"{name} must be a number of seconds above 0"
             for name in ("reset_timeout", "monitoring_period")
-            if not _is_number(getattr(self, name))
+            if not (is_seconds(getattr(self, name)) and getattr(self, name) > 0)
         ]
         wrong += [
             f"{name} must be a share above 0 and up to 1, or None"
             for name in ("failure_rate", "slow_call_rate")
             if getattr(self, name) is not None
-            and not (_is_number(getattr(self, name)) and getattr(self, name) <= 1)
+            and not (is_seconds(getattr(self, name)) and 0 < getattr(self, name) <= 1)
         ]
-        if self.slow_call_duration is not None and not _is_number(self.slow_call_duration):
+        slow = self.slow_call_duration
+        if slow is not None and not (is_seconds(slow) and slow > 0):
             wrong.append("slow_call_duration must be a number of seconds above 0, or None")
         if (self.slow_call_duration is None) != (self.slow_call_rate is None):
             wrong.append("slow_call_duration and slow_call_rate go together")
@@ -80,7 +82,3 @@ class CircuitBreakerConfig:
         if not callable(counts):
             wrong.append("counts must be a function of an error")
         return Failure(invalid_config(wrong)) if wrong else Success(self)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")

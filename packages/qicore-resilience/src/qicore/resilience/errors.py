@@ -7,6 +7,7 @@ call, or no turn, in time. INVALID_RESILIENCE_CONFIG [VALIDATION]: the options a
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -40,7 +41,11 @@ def to_error(exception: Exception, /) -> QiError:
 
 def not_a_result(value: object, /) -> QiError:
     """UNKNOWN: the operation broke its promise to answer a Result."""
-    return to_error(TypeError(f"the operation must answer a Result, not {type(value).__name__}"))
+    told = f"the operation must answer a Result, not {type(value).__name__}"
+    if inspect.iscoroutine(value):
+        value.close()  # nobody will await it
+        told += "; an async function belongs into `call`, or is declared with `async def`"
+    return to_error(TypeError(told))
 
 
 def circuit_open(name: str, retry_after: float | None, why: str) -> QiError:

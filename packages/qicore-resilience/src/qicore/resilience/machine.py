@@ -88,7 +88,12 @@ class Circuit:
             return phase.rejection(self._name, now)
         with self._lock:
             admitted = self._admit_probe(now)
-        self.listeners.tell()
+        try:
+            self.listeners.tell()
+        except BaseException:  # an interrupt: nobody holds yet what was admitted
+            if not isinstance(admitted, Failure):
+                admitted.release()
+            raise
         return admitted
 
     def _admit_probe(self, now: float) -> Closed | HalfOpen | Failure:

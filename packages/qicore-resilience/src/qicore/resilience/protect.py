@@ -42,7 +42,8 @@ def protect(*policies: Policy) -> _Protects:
     policy = compose(*policies)
 
     def decorate(function: Callable[..., Any], /) -> Callable[..., Any]:
-        if inspect.iscoroutinefunction(function):
+        called = type(function).__call__  # of an object that is called like a function
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
 
             @functools.wraps(function)
             async def awaiting(*args: Any, **kwargs: Any) -> Any:

@@ -9,6 +9,7 @@ from threading import RLock
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from qicore.resilience.checks import Checks
 from qicore.resilience.circuit import CircuitBreaker, how_ill
 from qicore.resilience.config import CircuitBreakerConfig
 
@@ -27,8 +28,9 @@ class Registry(Generic[P]):
     __slots__ = ("_forgotten", "_lock", "_make", "_max_size", "_policies", "_worth")
 
     def __init__(self, make: Callable[[str], P], *, worth: Callable[[P], float], max_size: int) -> None:
-        if max_size < 1:
-            raise ValueError("max_size must be at least 1")
+        wrong = Checks().whole("max_size", max_size).answer(None).error
+        if wrong is not None:
+            raise ValueError(wrong.message)
         self._make = make
         self._worth = worth
         self._max_size = max_size
