@@ -370,3 +370,20 @@ async def test_the_longest_time_to_live(open_cache: Opener) -> None:
     assert_success(await cache.set("a", 1))
     assert assert_success(await cache.get_or_set("b", lambda: 2, 1e12)) == 2
     assert assert_success(await cache.get_many(["a", "b"])) == {"a": 1, "b": 2}
+
+
+async def test_arguments_of_wrong_types_raise_nothing(cache: Cache[Any]) -> None:
+    wrong: Any = 5
+    for result in (
+        await cache.get_many(wrong),
+        await cache.set_many(wrong),
+        await cache.get_or_set("a", wrong),
+    ):
+        assert_failure(result, "TYPE_ERROR")
+
+
+@pytest.mark.parametrize("target", [5, None, b"cache.db", object()])
+async def test_what_is_no_path_and_no_url_opens_nothing(target: Any) -> None:
+    for create in (Cache.create_persistent, Cache.create_tiered):
+        error = assert_failure(await create(target), "CACHE_CREATION_FAILED")
+        assert type(target).__name__ in error.message

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import sys
 import threading
 from typing import Any
 
@@ -201,22 +200,22 @@ def test_a_thread_that_can_not_be_started_is_logged(
     assert len(refreshes) == 0
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks from Python 3.12 on")
-async def test_an_eager_task_begins_another_refresh() -> None:
-    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory", None))
-    flights = Flights()
+async def test_no_task_begins_under_the_lock_of_a_loop_with_eager_tasks() -> None:
+    def eager(_: asyncio.AbstractEventLoop, coroutine: Any, **__: Any) -> Any:
+        # An eager task would run the computation here, which may begin another refresh.
+        coroutine.close()
+        raise AssertionError("the factory of the loop was asked")
+
+    flights, gate = Flights(), Gate()
     refreshes = Refreshes(flights)
-    computed: list[str] = []
-
-    async def inner() -> Result[Any]:
-        computed.append("b")
-        return Success("new")
-
-    async def outer() -> Result[Any]:
-        refreshes.begin("b", inner)
-        computed.append("a")
-        return Success("new")
-
-    refreshes.begin("a", outer)
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(eager)
+    try:
+        refreshes.begin("a", gate)
+    finally:
+        loop.set_task_factory(None)
     await turns()
-    assert (sorted(computed), len(refreshes)) == (["a", "b"], 0)
+    assert gate.begun == 1
+    gate.open.set()
+    await turns()
+    assert (gate.ended, len(refreshes)) == (1, 0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from qicore.base import ErrorCategory
-from qicore.http import BearerAuth, HTTPConfig
+from qicore.http import BearerAuth, HTTPClient, HTTPConfig
 from qicore_testkit.fault_server import FaultServer, wait_until
 from qicore_testkit.faults import (
     answer,
@@ -304,3 +304,38 @@ async def test_no_marker_is_told(
     assert len(fault_server.requests) >= len(faults)
     assert "MARKER" not in str(seen)
     assert "MARKER" not in caplog.text.replace("/MARK?", "")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"headers": 5}, {"headers": [1]}, {"cookies": {"a": 1}}, {"cookies": {1: "a"}}, {"cookies": 5}),
+        *({"auth": ("a",)}, {"params": "ab"}, {"nonsense": 1}),
+    ],
+    ids=str,
+)
+async def test_options_of_wrong_types_raise_nothing(
+    ask: Any, options: Any, fault_server: FaultServer
+) -> None:
+    error = await failed(ask, "POST", fault_server.on("/", answer(200)), **options)
+    assert (error.code, fault_server.requests) == ("INVALID_REQUEST", [])
+
+
+@pytest.mark.parametrize("method", [None, 5, b"GET", ""])
+async def test_methods_of_wrong_types_raise_nothing(ask: Any, method: Any, fault_server: FaultServer) -> None:
+    error = await failed(ask, method, fault_server.on("/", answer(200)))
+    assert (error.code, fault_server.requests) == ("INVALID_REQUEST", [])
+
+
+async def test_what_is_no_text_is_not_shown(ask: Any) -> None:
+    url: Any = b"http://ann:hunter2@tea.example/"
+    error = await failed(ask, "GET", url)
+    assert "hunter2" not in f"{error!r} {error} {error.to_structured_data()}"
+
+
+async def test_a_download_needs_a_path(engine: Any, fault_server: FaultServer) -> None:
+    nowhere: Any = None
+    async with HTTPClient.create(HTTPConfig(engine=engine)).unwrap() as client:
+        error = (await client.download(fault_server.on("/", answer(200)), nowhere)).error
+    assert error is not None
+    assert (error.code, fault_server.requests) == ("INVALID_REQUEST", [])

@@ -9,14 +9,13 @@ and whoever sets, removes or clears the value takes the lock away.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import secrets
 from typing import Any, Final, TypeVar
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cache.cache import Factory
-from qicore.cache.factory import run_factory
+from qicore.cache.factory import FactoryRuns, tell_unkept
 from qicore.cache.file_store import FileStore, Row
 from qicore.cache.file_values import Header, Values
 from qicore.cache.file_way import Way
@@ -24,29 +23,27 @@ from qicore.cache.file_way import Way
 __all__ = ["Computations"]
 
 V = TypeVar("V")
-_LOG: Final = logging.getLogger("qicore.cache")
 _FIRST_PAUSE: Final = 0.002  # seconds between looks at a lock that another process has, doubled up to
 _LONGEST_PAUSE: Final = 0.05
 
 
-class Computations:
+class Computations(FactoryRuns):
     """The computations of one cache in this process.
 
     Attributes:
-        loads: how many gave a value.
-        load_failures: how many failed or were cancelled.
         sets: how many values were kept.
         unkept: how many could not be serialised, or were too large.
     """
 
-    __slots__ = ("_fall_through", "_lease", "_values", "_way", "load_failures", "loads", "sets", "unkept")
+    __slots__ = ("_fall_through", "_lease", "_values", "_way", "sets", "unkept")
 
     def __init__(self, way: Way, values: Values, *, lease: float, fall_through: bool) -> None:
+        super().__init__()
         self._way = way
         self._values = values
         self._lease = lease
         self._fall_through = fall_through
-        self.loads = self.load_failures = self.sets = self.unkept = 0
+        self.sets = self.unkept = 0
 
     async def compute(
         self, key: str, factory: Factory[V], ttl: float | None, seen: Header | None
@@ -118,7 +115,7 @@ class Computations:
         packed = self._values.pack(key, value, ttl).variant
         if isinstance(packed, Failure):
             self.unkept += 1
-            _tell(key, packed.error)
+            tell_unkept(key, packed.error)
             return False
         entry = packed.data
 
@@ -130,7 +127,7 @@ class Computations:
 
         stored = await self._way.tell(store_under, weight=len(entry.value))
         if stored.error is not None:
-            _tell(key, stored.error)
+            tell_unkept(key, stored.error)
             return False
         self.sets += stored.data is True
         return True
@@ -144,20 +141,3 @@ class Computations:
         if self._fall_through and error.code != "CACHE_CLOSED":
             return await self.run(factory)
         return Failure(error)
-
-    async def run(self, factory: Factory[V]) -> Result[V]:
-        """Run the factory and count."""
-        try:
-            made = await run_factory(factory)
-        except BaseException:
-            self.load_failures += 1
-            raise
-        if isinstance(made, Success):
-            self.loads += 1
-        else:
-            self.load_failures += 1
-        return made
-
-
-def _tell(key: str, error: QiError) -> None:
-    _LOG.warning("the value of %r is computed, but can't be kept: %s", key[:200], error)

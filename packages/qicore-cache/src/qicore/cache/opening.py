@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from os import PathLike
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 from qicore.cache.cache import Cache
@@ -26,7 +25,11 @@ async def open_persistent(url_or_path: str | PathLike[str], config: CacheConfig)
     checked = config.check()
     if checked.error is not None:
         return Failure(checked.error)
-    target = os.fspath(url_or_path)
+    target = cast("object", url_or_path)  # whatever callers without types gave
+    if isinstance(target, PathLike):
+        target = cast("object", target.__fspath__())
+    if not isinstance(target, str):
+        return Failure(_no_target(target))
     if "://" in target:
         return await _open_redis(target, config)
     from qicore.cache.file import FileCache
@@ -40,6 +43,8 @@ async def open_tiered(url: str, config: CacheConfig) -> Result[Cache[Any]]:
     checked = config.check()
     if checked.error is not None:
         return Failure(checked.error)
+    if not isinstance(cast("object", url), str):
+        return Failure(_no_target(url))
     opened = await _open_redis(url, config)
     if opened.error is not None:
         return Failure(opened.error)
@@ -50,6 +55,11 @@ async def open_tiered(url: str, config: CacheConfig) -> Result[Cache[Any]]:
     if tiered.error is not None:
         await redis.close()
     return tiered.map(lambda cache: cache)
+
+
+def _no_target(target: object) -> QiError:
+    message = f"a cache opens with the path of a file or a URL, not {type(target).__name__}"
+    return QiError.validation("CACHE_CREATION_FAILED", message)
 
 
 async def _open_redis(url: str, config: CacheConfig) -> Result[Cache[Any]]:

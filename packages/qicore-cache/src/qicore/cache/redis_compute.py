@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Awaitable
@@ -14,7 +13,7 @@ from qicore.cache.cache import Factory
 from qicore.cache.config import CacheConfig
 from qicore.cache.envelope import HEADER_SIZE
 from qicore.cache.errors import load_failed
-from qicore.cache.factory import run_factory
+from qicore.cache.factory import FactoryRuns, tell_unkept
 from qicore.cache.keyspace import Keyspace
 from qicore.cache.locks import KeyLock
 from qicore.cache.redis_values import Values
@@ -23,14 +22,13 @@ from qicore.cache.wire import Wire
 __all__ = ["Computations"]
 
 V = TypeVar("V")
-_LOG: Final = logging.getLogger("qicore.cache")
 _PAUSE_FIRST: Final = 0.002  # seconds between looks at a lock that another process has, doubled up to
 _PAUSE_LAST: Final = 0.1
 _PAUSE_RELEASE: Final = 0.5
 _NEVER_SENT: Final = ("CACHE_CLOSED", "CIRCUIT_OPEN")
 
 
-class Computations:
+class Computations(FactoryRuns):
     """The computations of one cache in this process; they count here."""
 
     __slots__ = (
@@ -40,18 +38,17 @@ class Computations:
         "_values",
         "_wire",
         "failures",
-        "load_failures",
-        "loads",
         "sets",
     )
 
     def __init__(self, wire: Wire, space: Keyspace, values: Values, config: CacheConfig) -> None:
+        super().__init__()
         self._wire = wire
         self._space = space
         self._values = values
         self._config = config
         self._background: set[asyncio.Task[Any]] = set()
-        self.loads = self.load_failures = self.sets = self.failures = 0
+        self.sets = self.failures = 0
 
     async def compute(self, key: str, factory: Factory[V], ttl: float | None, seen: bytes) -> Result[V]:
         """Return the value that another process has put there since `seen`, or compute one and write it."""
@@ -82,19 +79,6 @@ class Computations:
                     if isinstance(found.value, Success) and not found.stale:
                         return found.value
                     seen = found.header
-
-    async def run(self, factory: Factory[V]) -> Result[V]:
-        """Run the factory and count."""
-        try:
-            made = await run_factory(factory)
-        except BaseException:
-            self.load_failures += 1
-            raise
-        if isinstance(made, Success):
-            self.loads += 1
-        else:
-            self.load_failures += 1
-        return made
 
     async def close(self) -> None:
         """Wait for the locks that are being given back, as long as for an operation."""
@@ -145,7 +129,7 @@ class Computations:
 
     def _unkept(self, key: str, error: QiError) -> None:
         self.failures += 1
-        _LOG.warning("the value of %r is computed, but can't be kept: %s", key[:200], error)
+        tell_unkept(key, error)
 
     async def _give_back(self, lock: KeyLock, *, unsure: bool = False) -> None:
         """Release a lock, and try until it is certain, or its lease is over.

@@ -232,7 +232,7 @@ class TieredCache(Cache[V]):
         try:
             return await self._redis.set_many(values, ttl)
         finally:
-            for key in list(values):
+            for key in list(values) if isinstance(cast("object", values), Mapping) else ():
                 self._drop(key)
 
     def keys(self, pattern: str = "*") -> Awaitable[Result[list[str]]]:

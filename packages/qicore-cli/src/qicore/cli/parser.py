@@ -5,6 +5,7 @@ Parsers are trees. Parsing reads the tokens by a table compiled from the tree (`
 dataclasses are built. So mapping costs nothing while reading, and every error is collected in one pass.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeGuard, TypeVar, cast
 
@@ -30,7 +31,7 @@ T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 
 
-class Parser(Generic[T_co]):
+class Parser(ABC, Generic[T_co]):
     """What a command line may hold, as an immutable value that makes a T of it.
 
     Made by `option`, `positional`, `command`, `count` and `pure`; joined by `sequence`, `lift`, `choice` and
@@ -80,9 +81,9 @@ class Parser(Generic[T_co]):
         """
         return self.names
 
+    @abstractmethod
     def evaluate(self, run: Evaluation, record: dict[str, Any]) -> Any:
         """Return the value made of what was found, and add the values by name to `record`."""
-        raise NotImplementedError
 
     def map(self, fn: Callable[[T_co], U], /) -> "Parser[U]":
         """Return the parser whose value is `fn(value)`.

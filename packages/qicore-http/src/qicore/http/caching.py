@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import combinations
 from typing import Final, cast
 from urllib.parse import urljoin, urlsplit
@@ -284,7 +285,12 @@ def _matches(entry: Entry, asked: Asked) -> bool:
 
 
 def _credentials(fields: Fields) -> list[tuple[str, str]]:
-    return sorted((name, value) for name, value in fields if is_secret_name(name) or _WHO.search(name))
+    return sorted((name, value) for name, value in fields if _tells_who(name))
+
+
+@lru_cache(maxsize=512)  # each hit asks for all names of its request
+def _tells_who(name: str) -> bool:
+    return is_secret_name(name) or _WHO.search(name) is not None
 
 
 def _sets_cookies_unasked(fields: Fields) -> bool:

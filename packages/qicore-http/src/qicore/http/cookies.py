@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import email.message
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 from urllib.request import Request
 
 import httpx
+from qicore.http.errors import invalid_request
+from qicore.http.headers import is_token
 
-__all__ = ["CookieStore", "cookie_header", "origin_of"]
+__all__ = ["CookieStore", "cookie_header", "origin_of", "own_cookies", "spelled_cookies"]
 
 # RFC 6265, section 6.1, asks for at least these.
 _MAX_PER_DOMAIN: Final = 50
 _MAX_COOKIES: Final = 3000
 _ORIGIN: Final = "qicore-origin"
+_BAD_COOKIE: Final = re.compile(r"[\x00-\x1f\x7f;,\s\"\\]")
 
 
 class _Request(Request):
@@ -124,3 +128,23 @@ def cookie_header(own: Mapping[str, str], kept: str | None) -> str | None:
 def origin_of(url: httpx.URL) -> str:
     """Return scheme, host and port as one text."""
     return f"{url.scheme}://{url.host}:{url.port or ''}"
+
+
+def own_cookies(usual: Mapping[str, str], given: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Return the cookies of the config under those of the call; INVALID_REQUEST for what can't be one."""
+    if not usual and not given:
+        return {}
+    pairs = {**usual, **(given or {})}
+    for name, value in pairs.items():
+        if not is_token(name) or _BAD_COOKIE.search(value):
+            raise invalid_request(f"the cookie {name[:40]!r} has characters that no cookie may have")
+    return pairs
+
+
+def spelled_cookies(raw: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str] | None:
+    """Return the cookies of the caller's own Cookie header, if there is one."""
+    for field, cookies in raw:
+        if field.lower() == b"cookie":
+            pairs = [pair.strip().partition("=") for pair in cookies.decode("utf-8", "replace").split(";")]
+            return {name: value for name, _, value in pairs if name}
+    return None

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json as jsonlib
-import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final, TypeAlias, TypedDict, cast
+from typing import Any, Final, TypeAlias, TypedDict, Unpack, cast
 
 import httpx
+from qicore.base import QiError
 from qicore.http.auth import AuthSpec, authorization, make_auth
 from qicore.http.body import Content, Progress, Upload, make_body
 from qicore.http.config import HTTPConfig, is_duration, wrong_retry
-from qicore.http.cookies import CookieStore, cookie_header
+from qicore.http.cookies import CookieStore, cookie_header, own_cookies, spelled_cookies
 from qicore.http.decoding import ACCEPTED
 from qicore.http.errors import invalid_request, invalid_url
 from qicore.http.headers import FRAMING, Headers, is_token, wrong_header
@@ -76,7 +76,6 @@ class RequestOptions(TypedDict, total=False):
 
 
 _USER_AGENT: Final = "qicore-http"
-_BAD_COOKIE: Final = re.compile(r"[\x00-\x1f\x7f;,\s\"\\]")
 
 
 class Defaults:
@@ -204,6 +203,26 @@ def prepare(
     *,
     blocking: bool,
     stream: bool = False,
+    **options: Unpack[RequestOptions],
+) -> Call:
+    """Return the call; QiError INVALID_URL or INVALID_REQUEST when there can't be one."""
+    try:
+        return _prepare(defaults, store, method, url, blocking=blocking, stream=stream, **options)
+    except QiError:
+        raise
+    except Exception as error:
+        # Callers without types may give anything.
+        raise invalid_request(f"this makes no request: {type(error).__name__}: {error}") from error
+
+
+def _prepare(
+    defaults: Defaults,
+    store: CookieStore,
+    method: str,
+    url: str | httpx.URL,
+    *,
+    blocking: bool,
+    stream: bool,
     params: Params | None = None,
     headers: Mapping[str, str] | Sequence[tuple[str, str]] | None = None,
     cookies: Mapping[str, str] | None = None,
@@ -220,13 +239,13 @@ def prepare(
     on_upload: Progress | None = None,
     on_download: Progress | None = None,
 ) -> Call:
-    """Return the call; QiError INVALID_URL or INVALID_REQUEST when there can't be one."""
     config = defaults.config
     if not (timeout is None or isinstance(timeout, Unset) or is_duration(timeout)):
         raise invalid_request("timeout must be seconds above 0, or None")
     if not isinstance(url, str):
         if not isinstance(cast("object", url), httpx.URL):
-            raise invalid_url(url, "a URL is a text or an httpx.URL")
+            # Not shown: what is no text may hold a password where nobody can find it.
+            raise invalid_url(type(url).__name__, "a URL is a text or an httpx.URL")
         url = str(url)
     target, netloc, userinfo, home = defaults.urls(url)
     usual: Mapping[str, Any] = config.params if home else {}
@@ -247,8 +266,8 @@ def prepare(
         if kind is not None and not any(name.lower() == b"content-type" for name, _ in raw):
             raw.append((b"Content-Type", kind))
         raw.append(_framing(body, announced))
-    own = _own_cookies(defaults.cookies if home else {}, cookies)
-    spelled = _spelled_cookies(raw) if headers or defaults.names_cookie else None
+    own = own_cookies(defaults.cookies if home else {}, cookies)
+    spelled = spelled_cookies(raw) if headers or defaults.names_cookie else None
     if spelled is not None:
         own = spelled
     else:
@@ -369,22 +388,3 @@ def _rewinds(files: Any) -> bool:
     named: Any = cast("Any", files).items() if isinstance(files, Mapping) else files or ()
     contents: list[Any] = [part[1] if type(part) is tuple else part for _, part in named]
     return all(isinstance(one, str | bytes) or hasattr(one, "seek") for one in contents)
-
-
-def _own_cookies(usual: Mapping[str, str], given: Mapping[str, str] | None) -> Mapping[str, str]:
-    if not usual and not given:
-        return {}
-    pairs = {**usual, **(given or {})}
-    for name, value in pairs.items():
-        if not is_token(name) or _BAD_COOKIE.search(value):
-            raise invalid_request(f"the cookie {name[:40]!r} has characters that no cookie may have")
-    return pairs
-
-
-def _spelled_cookies(raw: RawHeaders) -> Mapping[str, str] | None:
-    """Return the cookies of the caller's own Cookie header, if there is one."""
-    for field, cookies in raw:
-        if field.lower() == b"cookie":
-            pairs = [pair.strip().partition("=") for pair in cookies.decode("utf-8", "replace").split(";")]
-            return {name: value for name, _, value in pairs if name}
-    return None

@@ -245,7 +245,10 @@ class SyncHTTPClient:
         """
         from qicore.http.files import PartialFile
 
-        target = PartialFile(Path(path))
+        try:
+            target = PartialFile(Path(path))
+        except TypeError as error:
+            return Failure(invalid_request(f"this is no path: {error}"))
         with self.stream("GET", url, **options) as opened:
             stream = opened.data
             if stream is None:

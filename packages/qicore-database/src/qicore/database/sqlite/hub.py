@@ -138,7 +138,7 @@ class Hub:
             self._interrupt_again()
             self._watch_statements(now)
             waiting = [look(now) for look in self.on_tick]
-        except Exception:
+        except Exception:  # the event loop calls this: without it nobody would be told of a stop any more
             _logger.exception("the database can't look after its connections")
             waiting = [True]
         if (self.outstanding or any(waiting)) and self.timer is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Literal, TypeAlias
@@ -49,7 +50,7 @@ class TransactionState:
             self.cursors.pop().close()
 
 
-class Job:
+class Job(ABC):
     """One thing to do. `stop` says that its result is no longer wanted, and why.
 
     Attributes:
@@ -87,9 +88,9 @@ class Job:
         future = self.future
         return not self.control and (bool(self.stop) or (future is not None and future.cancelled()))
 
+    @abstractmethod
     def run(self, cursor: sqlite3.Cursor) -> Any:
         """Do it; the value is the answer, an exception becomes a Failure."""
-        raise NotImplementedError
 
     def run_among_others(self, cursor: sqlite3.Cursor, prepared: "dict[str, Prepared]") -> Any:
         """Do it in a transaction of reads; `prepared` remembers shapes, while the schema can't change."""
@@ -250,3 +251,6 @@ class Begin(Call):
 
 class Stop(Job):
     """Close the connection and end the thread."""
+
+    def run(self, cursor: sqlite3.Cursor) -> None:
+        """Do nothing: the thread that meets it ends, and closes the connection itself."""

@@ -1,6 +1,7 @@
 """The loop's side of the connections: which job goes to which thread, and who holds a connection alone."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final, NamedTuple
 
@@ -26,7 +27,7 @@ class _Waiter(NamedTuple):
     since: float
 
 
-class Lender:
+class Lender(ABC):
     """Lends connections, one holder each, in the order of asking."""
 
     exhausted: str
@@ -38,9 +39,9 @@ class Lender:
         self._closed = False
         hub.on_tick.append(self.look)
 
+    @abstractmethod
     def _take(self) -> Worker | None:
         """Return a connection that can be lent now, marked as lent."""
-        raise NotImplementedError
 
     async def lend(self) -> Result[Worker]:
         """Return a connection for the caller alone; DB_POOL_EXHAUSTED when none came free in time."""

@@ -6,6 +6,7 @@ wakes takes every job that waits and answers them with one wake-up, and the writ
 
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -23,7 +24,7 @@ _FIRST_PAUSE: Final = 0.0005
 _LONGEST_PAUSE: Final = 0.05
 
 
-class Worker(threading.Thread):
+class Worker(threading.Thread, ABC):
     """A connection and its thread.
 
     Attributes:
@@ -99,9 +100,9 @@ class Worker(threading.Thread):
     def _has_work(self) -> bool:
         return not self.ended and bool(self.own or (self.shared and self.shares))
 
+    @abstractmethod
     def _work(self) -> None:
         """Serve what waits."""
-        raise NotImplementedError
 
     def _answer(self, job: Job) -> None:
         """Run one job by itself and note its answer."""

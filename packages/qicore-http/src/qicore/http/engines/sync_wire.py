@@ -165,12 +165,6 @@ class SyncWires:
             raise socket.gaierror(socket.EAI_NONAME, f"this is no name: {error}") from None
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
-    def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> SyncWire:
-        """Never asked for: there is no option that leads here."""
-        raise NotImplementedError
-
     def sleep(self, seconds: float) -> None:
         """Wait between attempts to connect, of which httpcore makes one."""
         time.sleep(seconds)

@@ -224,12 +224,6 @@ class AsyncWires:
             raise self._library.ConnectError(str(error)) from error
         return wire
 
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> AsyncWire:
-        """Never asked for: there is no option that leads here."""
-        raise NotImplementedError
-
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
