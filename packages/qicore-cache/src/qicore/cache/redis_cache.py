@@ -120,14 +120,15 @@ class RedisCache(Cache[V]):
         if wrong is not None:
             return Failure(wrong)
         name = self._space.name(key)
-        # PTTL first: a stale value is none.
+        # The lock first: between two commands another process may write what it has computed. Then the time
+        # to live, for a stale value is none.
         answer = await self._wire.tell_all(
-            [("PTTL", name), ("UNLINK", name), ("UNLINK", self._space.lock(key))]
+            [("UNLINK", self._space.lock(key)), ("PTTL", name), ("UNLINK", name)]
         )
         return self._done(answer).map(self._removed)
 
     def _removed(self, answers: list[Any]) -> bool:
-        removed = self._is_live(answers[0])
+        removed = self._is_live(answers[1])
         self._removals += removed
         return removed
 
