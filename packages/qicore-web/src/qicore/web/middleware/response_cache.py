@@ -1,0 +1,202 @@
+"""Response caching (RFC 9111): what a handler has answered is answered again, for as long as it says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from qicore.base import Failure, Result, Success
+from qicore.web.answering import caught
+from qicore.web.handlers import Handler, Middleware
+from qicore.web.middleware.cache_entries import Kept, Names
+from qicore.web.middleware.cache_flights import Flight, Flights
+from qicore.web.middleware.cache_keys import choice_of, key_of
+from qicore.web.middleware.cache_rules import Asked, kept_fields, lifetime_of, names_in_vary
+from qicore.web.middleware.cache_stores import BytesStore, Distant, Near, Shelf
+from qicore.web.middleware.checks import check_count, check_seconds
+from qicore.web.middleware.conditions import Ready, conditioned, is_whole, tagged
+from qicore.web.statuses import error_of_status
+from starlette.requests import Request
+from starlette.responses import Response
+
+__all__ = ["response_cache"]
+
+_READING = ("GET", "HEAD")
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+
+
+def response_cache(
+    *,
+    ttl: float | None = None,
+    store: BytesStore | None = None,
+    max_size: int = 1_048_576,
+    max_entries: int = 1024,
+    max_bytes: int = 67_108_864,
+    patience: float = 1.0,
+    clock: Callable[[], float] = time.time,
+) -> Middleware:
+    """Answer GET and HEAD from what was answered before, and with 304 who has it already.
+
+    It is a shared cache, as RFC 9111 describes them. A handler says how long its answer holds:
+    `Cache-Control: max-age=60`, `s-maxage`, or `Expires`; `ttl` stands in where it says nothing. Never stored
+    are: `no-store`, `private`, `no-cache`, what sets cookies, problems, streams and files, answers larger than
+    `max_size`. A request with Authorization or a Cookie is answered from the store, and its answer stored,
+    only where the answer says `public` or `s-maxage`. `Vary` is heeded. Of several requests for the same at
+    once one asks the handler, the others wait for it. Another method that succeeds at a path makes forget it.
+
+    Answers with status 200 get a strong ETag of their bytes, cached or not; `If-None-Match`,
+    `If-Modified-Since` and the other conditions are judged.
+
+    Dependencies of a handler, those that check who asks too, do not run for what comes from the store. What
+    they decide by other fields than Authorization and Cookie must be named by `Vary`.
+
+    Args:
+        ttl: seconds for answers that do not say how long they hold; None to store only those that say it.
+        store: a cache of qicore-cache, or another store of its shape: for several workers, on Redis. None
+            for one in this process.
+        max_size: bytes of an answer above which it is neither stored nor tagged.
+        max_entries: of the store in this process.
+        max_bytes: of the store in this process, about.
+        patience: seconds that a store may take; after that requests go on without it.
+        clock: epoch seconds.
+
+    >>> import asyncio
+    >>> async def now(request: Request) -> Result[Response]:
+    ...     return Success(Response("12:00", headers={"cache-control": "max-age=60"}))
+    >>> handler = response_cache(clock=lambda: 1000.0)(now)
+    >>> async def ask() -> Result[Response]:
+    ...     return await handler(Request({"type": "http", "method": "GET", "path": "/", "headers": []}))
+    >>> asyncio.run(ask()).unwrap().headers.get("age"), asyncio.run(ask()).unwrap().headers.get("age")
+    (None, '0')
+    """
+    check_count("max_size", max_size)
+    if store is None:
+        shelf: Shelf = Near(check_count("max_entries", max_entries), check_count("max_bytes", max_bytes))
+    else:
+        shelf = Distant(store, check_seconds("patience", patience))
+    seconds = None if ttl is None else check_seconds("ttl", ttl)
+
+    def around(handler: Handler) -> Handler:
+        return _Cache(caught(handler), shelf, flights, seconds, max_size, clock)
+
+    flights = Flights()
+    return around
+
+
+class _Cache:
+    def __init__(
+        self,
+        handler: Handler,
+        shelf: Shelf,
+        flights: Flights,
+        ttl: float | None,
+        max_size: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._handler = handler
+        self._shelf = shelf
+        self._flights = flights
+        self._ttl = ttl
+        self._max_size = max_size
+        self._clock = clock
+
+    async def __call__(self, request: Request) -> Result[Response]:
+        method = request.scope["method"]
+        if method in _READING:
+            return await self._read(request)
+        result = await self._handler(request)
+        if method not in _SAFE and type(result) is Success and result.data.status_code < 400:
+            # Section 4.4. What is being read right now may be older than what was just written.
+            key = key_of(request.scope, Asked.read(request.scope["headers"]).host)
+            self._flights.spoil(key)
+            await self._shelf.remove(key)
+        return result
+
+    async def _read(self, request: Request) -> Result[Response]:
+        fields = request.scope["headers"]
+        asked = Asked.read(fields)
+        if asked.partial or b"no-store" in asked.directives:
+            return await self._fresh(request, asked)
+        key = key_of(request.scope, asked.host)
+        while True:
+            place, kept = await self._find(key, request)
+            if kept is not None:
+                age = max(0.0, self._clock() - kept.born)
+                if asked.takes(age, kept.lifetime, public=kept.public):
+                    return _answer(kept, age, request, asked)
+            if b"only-if-cached" in asked.directives:
+                return Failure(error_of_status(504, "there is no stored response, and none is to be made"))
+            # What is for one who asks is not waited for by others, and the other way round.
+            flight_key = place + "+" if asked.identified else place
+            flight = self._flights.of(flight_key)
+            if flight is None:
+                if request.scope["method"] != "GET" or self._flights.is_passing(flight_key):
+                    return await self._fresh(request, asked, self._flights.probe(flight_key, key))
+                return await self._led(request, asked, self._flights.begin(flight_key, key))
+            if b"no-cache" in asked.directives or not await flight.may_look_again():
+                return await self._fresh(request, asked)
+
+    async def _find(self, key: str, request: Request) -> tuple[str, Kept | None]:
+        """Return where the response to this request lies, or would lie, and the response."""
+        now = self._clock()
+        found = await self._shelf.get(key, now)
+        if not isinstance(found, Names):
+            return key, found
+        place = choice_of(key, found.names, request.scope["headers"])
+        chosen = await self._shelf.get(place, now)
+        return place, chosen if isinstance(chosen, Kept) else None
+
+    async def _led(self, request: Request, asked: Asked, flight: Flight) -> Result[Response]:
+        """Ask the handler, while others wait; store what may be stored."""
+        try:
+            result = await self._handler(request)
+            if type(result) is Success and is_whole(result.data):
+                tagged(result.data, self._max_size)
+                await self._keep(request, asked, result.data, flight)
+            flight.land()
+        finally:
+            self._flights.end(flight)
+        return _judged(result, asked, request)
+
+    async def _keep(self, request: Request, asked: Asked, response: Response, flight: Flight) -> None:
+        now = self._clock()
+        fields = response.raw_headers
+        allowed = lifetime_of(response.status_code, fields, asked, now=now, ttl=self._ttl)
+        names = names_in_vary(fields)
+        if (
+            allowed is None
+            or names is None
+            or response.background is not None
+            or len(response.body) > self._max_size
+        ):
+            return
+        lifetime, public = allowed
+        kept = Kept(response.status_code, kept_fields(fields), bytes(response.body), now, lifetime, public)
+        if flight.spoiled:
+            return
+        place = flight.key
+        if names:
+            await self._shelf.put(place, Names(names), lifetime, now)
+            place = choice_of(place, names, request.scope["headers"])
+        await self._shelf.put(place, kept, lifetime, now)
+        flight.stored = True
+        if flight.spoiled:  # meanwhile, while the store took its time
+            await self._shelf.remove(place)
+
+    async def _fresh(self, request: Request, asked: Asked) -> Result[Response]:
+        """Ask the handler, and store nothing."""
+        result = await self._handler(request)
+        if type(result) is Success and is_whole(result.data):
+            tagged(result.data, self._max_size)
+        return _judged(result, asked, request)
+
+
+def _judged(result: Result[Response], asked: Asked, request: Request) -> Result[Response]:
+    if asked.conditional and type(result) is Success and is_whole(result.data):
+        return conditioned(request.scope["headers"], result.data)
+    return result
+
+
+def _answer(kept: Kept, age: float, request: Request, asked: Asked) -> Result[Response]:
+    response = Ready(kept.status, [*kept.fields, (b"age", b"%d" % age)], kept.body)
+    return conditioned(request.scope["headers"], response) if asked.conditional else Success(response)
