@@ -17,7 +17,7 @@ from qicore.web.dispatch import Dispatcher, Endpoint, refuse
 from qicore.web.docs_page import docs_routes
 from qicore.web.endpoints import adapted, fastapi_handler, is_direct, plain_handler, with_stack
 from qicore.web.handlers import Handler, compose
-from qicore.web.json_response import JSONBytes
+from qicore.web.json_response import BODILESS, JSONBytes
 from qicore.web.levels import Declarations, Declared, Level
 from qicore.web.matching import Index
 from qicore.web.openapi import document, problem_responses
@@ -133,7 +133,8 @@ def _compiled(
     errors = options.pop("errors", ())
     options["responses"] = {**problem_responses(errors, problems), **options.get("responses", {})}
     if "response_model" not in options and not is_stream(handler):
-        options["response_model"] = type_for_schema(handler)
+        bodiless = options.get("status_code") in BODILESS
+        options["response_model"] = None if bodiless else type_for_schema(handler)
     endpoint = adapted(handler)
     resolvers = level.resolvers_of(declared.path)
     if resolvers:

@@ -25,26 +25,48 @@ class Dependencies:
     def __init__(self, overrides: Callable[[], Mapping[Any, Callable[..., Any]]]) -> None:
         self._overrides = overrides
         self._settling: dict[Any, Callable[..., Any]] = {}
+        self._originals: dict[Any, Any] = {}
 
     @property
-    def dependency_overrides(self) -> dict[Any, Callable[..., Any]]:
+    def dependency_overrides(self) -> _Overrides:
         """What stands in for the dependencies, as FastAPI asks for it."""
-        return {
-            self._settling.get(original, original): settling(replacement)
-            for original, replacement in self._overrides().items()
-        }
+        return _Overrides(self._overrides(), self)
+
+    def settled(self, call: Any) -> Any:
+        """Return what FastAPI is to call in the place of a dependency: one and the same for each.
+
+        FastAPI's cache within a request goes by identity.
+        """
+        if not may_answer_result(call) or call in self._originals:
+            return call
+        if call not in self._settling:
+            self._settling[call] = settling(call)
+            self._originals[self._settling[call]] = call
+        return self._settling[call]
+
+    def original(self, call: Any) -> Any:
+        """Return the dependency that a function was made of."""
+        return self._originals.get(call, call)
 
     def settle(self, dependant: Dependant) -> None:
         """Replace the functions of a tree of dependencies that may answer a Result."""
         for below in dependant.dependencies:
             self.settle(below)
-            call = below.call
-            if call is not None and may_answer_result(call):
-                # One for each function: FastAPI's cache within a request goes by identity.
-                below.call = self._settling.setdefault(call, settling(call))
+            below.call = self.settled(below.call)
 
 
-def may_answer_result(call: Callable[..., Any]) -> bool:
+class _Overrides(dict[Any, Any]):
+    """The overrides of an application. Where there are any, FastAPI analyses all dependencies anew."""
+
+    def __init__(self, overrides: Mapping[Any, Any], dependencies: Dependencies) -> None:
+        super().__init__(overrides)
+        self._dependencies = dependencies
+
+    def get(self, call: Any, default: Any = None) -> Any:
+        return self._dependencies.settled(super().get(self._dependencies.original(call), default))
+
+
+def may_answer_result(call: Any) -> bool:
     """Return whether a dependency is a function that is annotated with a Result, or with nothing."""
     if not (inspect.isfunction(call) or inspect.ismethod(call)) or is_stream(call):
         return False

@@ -13,10 +13,10 @@ from qicore.web.errors import invalid_response
 from qicore.web.returns import UNKNOWN_TYPE
 from starlette.responses import Response
 
-__all__ = ["JSONBytes", "serializer"]
+__all__ = ["BODILESS", "JSONBytes", "serializer"]
 
 _TYPE: Final = (b"content-type", b"application/json")
-_BODILESS: Final = frozenset(
+BODILESS: Final = frozenset(
     (*range(100, 200), HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED)
 )
 
@@ -29,7 +29,7 @@ class JSONBytes(Response):
     def __init__(self, body: bytes, status: int = 200) -> None:
         self.status_code = status
         self.background = None
-        if status in _BODILESS:
+        if status in BODILESS:
             self.body = b""
             self.raw_headers = []
         else:
