@@ -41,6 +41,13 @@ def test_ranges_that_do_not_touch_keep_their_order(specs: list[str], size: int) 
         assert [[piece] for piece in ranges] == alone
 
 
+def test_small_gaps_are_filled_in_either_order() -> None:
+    assert ranges_of("bytes=0-0,50-50", 1000) == [(0, 51)]
+    assert ranges_of("bytes=50-50,0-0", 1000) == [(0, 51)]
+    assert ranges_of("bytes=0-0,500-500,60-60", 1000) == [(0, 61), (500, 501)]
+    assert ranges_of("bytes=0-0,500-500", 1000) == [(0, 1), (500, 501)]
+
+
 @given(st.text(), st.integers(0, 100))
 def test_any_field_is_heard_or_not_but_never_fails(field: str, size: int) -> None:
     for start, end in ranges_of(field, size) or []:
