@@ -6,6 +6,7 @@ made already, so this does not stand on it.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from qicore.base import QiError
@@ -20,6 +21,9 @@ __all__ = ["body_limit"]
 
 _TOO_LARGE: Final = 413
 _MAX_DIGITS: Final = 19
+_LINGER: Final = 1.0
+"""Seconds for which a refused body is read on, and dropped."""
+_LINGER_BYTES: Final = 16 * 1024 * 1024
 
 
 def body_limit(max_bytes: int) -> ASGIMiddleware:
@@ -27,7 +31,7 @@ def body_limit(max_bytes: int) -> ASGIMiddleware:
 
     One that announces more is refused before any of it is read, and before anything inside runs. One that
     does not say how long it is (chunked, HTTP/2) is counted as it is read, and nothing is held back: handlers
-    may stream it. The connection is closed after the answer, so that the rest is not sent for nothing.
+    may stream it. The connection is closed soon after the answer, so that the rest is not sent for nothing.
 
     A `WebApp` has a limit already, `WebConfig.max_body_size`; this is for a smaller one on a group.
 
@@ -94,9 +98,31 @@ class _BodyLimit:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = problem_response(scope, _error(self._limit))
-        if scope.get("http_version", "1.1").startswith("1"):
+        closing = scope.get("http_version", "1.1").startswith("1")
+        if closing:
             response.raw_headers.append((b"connection", b"close"))
-        await response(scope, receive, send)
+        status, headers = response.status_code, response.raw_headers
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": bytes(response.body), "more_body": closing})
+        if closing:
+            # Closing at once would reset the connection of a client that is still sending, and many then drop
+            # the answer that has just come.
+            await _drop_the_rest(receive)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _drop_the_rest(receive: Receive) -> None:
+    """Read what still comes, for a while."""
+    left = _LINGER_BYTES
+    try:
+        async with asyncio.timeout(_LINGER):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
+    except TimeoutError:
+        pass
 
 
 class _TooLargeError(HTTPException):

@@ -9,10 +9,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-__all__ = ["Item", "Kept", "Names", "pack", "unpack"]
+__all__ = ["Item", "Kept", "Names", "entity_tag", "pack", "unpack"]
 
 _MAGIC: Final = b"QWC1"
-_HEAD: Final = struct.Struct(">4s16sI")  # format, digest of what follows, size of the description
+_HEAD: Final = struct.Struct(">4s16s")  # format, digest of all that follows
+_SIZE: Final = struct.Struct(">I")  # of the description
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ def pack(item: Item) -> bytes:
         described = [flat, item.status, item.born, item.lifetime, item.public]
         body = item.body
     description = json.dumps(described, separators=(",", ":")).encode("ascii")
-    content = description + body
-    return _HEAD.pack(_MAGIC, _digest(content), len(description)) + content
+    content = _SIZE.pack(len(description)) + description + body
+    return _HEAD.pack(_MAGIC, _digest(content)) + content
 
 
 def unpack(data: object) -> Item | None:
@@ -80,19 +81,25 @@ def unpack(data: object) -> Item | None:
     """
     if not isinstance(data, bytes) or len(data) < _HEAD.size:
         return None
-    magic, digest, size = _HEAD.unpack_from(data)
+    magic, digest = _HEAD.unpack_from(data)
     content = data[_HEAD.size :]
     if magic != _MAGIC or digest != _digest(content):
         return None
     try:
-        described: Any = json.loads(content[:size])
+        start = _SIZE.size + _SIZE.unpack_from(content)[0]
+        described: Any = json.loads(content[_SIZE.size : start])
         texts = [str(text).encode("latin-1") for text in described[0]]
         if len(described) == 1:
             return Names(tuple(texts))
         _, status, born, lifetime, public = described
         fields = tuple(zip(texts[::2], texts[1::2], strict=True))
-        return Kept(int(status), fields, content[size:], float(born), float(lifetime), public is True)
-    except (ValueError, TypeError, LookupError):  # another version of this format, with its digest
+        return Kept(int(status), fields, content[start:], float(born), float(lifetime), public is True)
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        struct.error,
+    ):  # another version of this format, with its digest
         return None
 
 

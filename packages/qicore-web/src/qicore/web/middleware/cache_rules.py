@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeAlias
@@ -20,8 +20,9 @@ _STORABLE: Final = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 
 # Of this connection or of this request, not of the representation.
 _PASSING: Final = frozenset(
     (
-        b"age", b"connection", b"date", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"ratelimit",
-        b"ratelimit-policy", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"x-request-id",
+        b"age", b"connection", b"date", b"keep-alive", b"proxy-authenticate", b"proxy-connection",
+        b"ratelimit", b"ratelimit-policy", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+        b"x-request-id",
     )
 )  # fmt: skip
 _MAX_NAMES: Final = 8
@@ -162,8 +163,3 @@ def _until(date: bytes, now: float) -> float:
         return max(0.0, parsedate_to_datetime(date.decode("latin-1")).timestamp() - now)
     except (ValueError, OverflowError):
         return 0.0
-
-
-def normal(values: Iterable[bytes]) -> bytes:
-    """Return the values of a field in one spelling: lines joined, spaces around commas left out."""
-    return b",".join(part.strip() for value in values for part in value.split(b","))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-from qicore.base import Failure, QiError, Result
+from qicore.base import Failure, QiError, Result, Success
 from qicore.web.middleware.cache_entries import Item, pack, unpack
 
 __all__ = ["BytesStore", "Distant", "Near", "Shelf"]
@@ -35,11 +35,11 @@ class BytesStore(Protocol):
 class Shelf(Protocol):
     """What the cache itself asks for. It never fails: without an answer there is nothing stored."""
 
-    async def get(self, key: str, now: float) -> Item | None:
+    async def get(self, key: str) -> Item | None:
         """Return what lies under a key."""
         ...
 
-    async def put(self, key: str, item: Item, ttl: float, now: float) -> None:
+    async def put(self, key: str, item: Item, ttl: float) -> None:
         """Keep it for `ttl` seconds."""
         ...
 
@@ -51,28 +51,29 @@ class Shelf(Protocol):
 class Near(Shelf):
     """Keeps things in this process: so many, and so many bytes; what was not used longest goes first."""
 
-    def __init__(self, max_entries: int, max_bytes: int) -> None:
+    def __init__(self, max_entries: int, max_bytes: int, clock: Callable[[], float]) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        self._clock = clock
         self._items: OrderedDict[str, tuple[Item, float]] = OrderedDict()
         self._bytes = 0
 
-    async def get(self, key: str, now: float) -> Item | None:
+    async def get(self, key: str) -> Item | None:
         """Return what lies under a key."""
         found = self._items.get(key)
         if found is None:
             return None
         item, ends = found
-        if ends <= now:
+        if ends <= self._clock():
             self._drop(key)
             return None
         self._items.move_to_end(key)
         return item
 
-    async def put(self, key: str, item: Item, ttl: float, now: float) -> None:
+    async def put(self, key: str, item: Item, ttl: float) -> None:
         """Keep it for `ttl` seconds."""
         self._drop(key)
-        self._items[key] = item, now + ttl
+        self._items[key] = item, self._clock() + ttl
         self._bytes += item.size
         while self._bytes > self._max_bytes or len(self._items) > self._max_entries:
             _, (oldest, _) = self._items.popitem(last=False)
@@ -95,12 +96,12 @@ class Distant(Shelf):
         self._store = store
         self._patience = patience
 
-    async def get(self, key: str, now: float) -> Item | None:
+    async def get(self, key: str) -> Item | None:
         """Return what lies under a key."""
         result = await self._asked(lambda: self._store.get(key))
         return unpack(result.data) if result.is_success else None
 
-    async def put(self, key: str, item: Item, ttl: float, now: float) -> None:
+    async def put(self, key: str, item: Item, ttl: float) -> None:
         """Keep it for `ttl` seconds."""
         await self._asked(lambda: self._store.set(key, pack(item), ttl=ttl))
 
@@ -108,17 +109,14 @@ class Distant(Shelf):
         """Forget a key."""
         await self._asked(lambda: self._store.remove(key))
 
-    async def _asked(self, ask: Any) -> Result[Any]:
+    async def _asked(self, ask: Callable[[], Awaitable[Result[Any]]]) -> Result[Any]:
         try:
-            result: Any = ask()
-            if not isinstance(result, Result):  # one that answers at once needs no timer
-                async with asyncio.timeout(self._patience):
-                    result = await result
+            async with asyncio.timeout(self._patience):
+                result = await ask()
+            if type(result) not in (Success, Failure):
+                raise TypeError(f"a store must answer a Result, not {type(result).__name__}")
         except Exception as error:  # noqa: BLE001 - a store of others; the request can do without it
             result = Failure(QiError.from_exception(error))
-        if not isinstance(result, Result):
-            result = Failure(QiError.from_exception(TypeError("a store must answer a Result")))
-        found: Result[Any] = result
-        if isinstance(found, Failure) and found.error.code != "KEY_NOT_FOUND":
-            log.warning("the store of the response cache failed: %s", found.error.code)
-        return found
+        if isinstance(result, Failure) and result.error.code != "KEY_NOT_FOUND":
+            log.warning("the store of the response cache failed: %s", result.error.code)
+        return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from qicore.base import Failure, Result, Success
 from qicore.web.answering import caught
@@ -14,15 +15,16 @@ from qicore.web.middleware.cache_keys import choice_of, key_of
 from qicore.web.middleware.cache_rules import Asked, kept_fields, lifetime_of, names_in_vary
 from qicore.web.middleware.cache_stores import BytesStore, Distant, Near, Shelf
 from qicore.web.middleware.checks import check_count, check_seconds
-from qicore.web.middleware.conditions import Ready, conditioned, is_whole, tagged
+from qicore.web.middleware.conditions import Ready, conditioned, is_whole, tag
 from qicore.web.statuses import error_of_status
 from starlette.requests import Request
 from starlette.responses import Response
 
 __all__ = ["response_cache"]
 
-_READING = ("GET", "HEAD")
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+_READING: Final = ("GET", "HEAD")
+_SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+_FAILED: Final = 400
 
 
 def response_cache(
@@ -39,7 +41,7 @@ def response_cache(
 
     It is a shared cache, as RFC 9111 describes them. A handler says how long its answer holds:
     `Cache-Control: max-age=60`, `s-maxage`, or `Expires`; `ttl` stands in where it says nothing. Never stored
-    are: `no-store`, `private`, `no-cache`, what sets cookies, problems, streams and files, answers larger than
+    is `no-store`, `private`, `no-cache`, what sets cookies, problems, streams, files, and what is larger than
     `max_size`. A request with Authorization or a Cookie is answered from the store, and its answer stored,
     only where the answer says `public` or `s-maxage`. `Vary` is heeded. Of several requests for the same at
     once one asks the handler, the others wait for it. Another method that succeeds at a path makes forget it.
@@ -71,15 +73,17 @@ def response_cache(
     """
     check_count("max_size", max_size)
     if store is None:
-        shelf: Shelf = Near(check_count("max_entries", max_entries), check_count("max_bytes", max_bytes))
+        shelf: Shelf = Near(
+            check_count("max_entries", max_entries), check_count("max_bytes", max_bytes), clock
+        )
     else:
         shelf = Distant(store, check_seconds("patience", patience))
+    flights = Flights()
     seconds = None if ttl is None else check_seconds("ttl", ttl)
 
     def around(handler: Handler) -> Handler:
         return _Cache(caught(handler), shelf, flights, seconds, max_size, clock)
 
-    flights = Flights()
     return around
 
 
@@ -105,7 +109,8 @@ class _Cache:
         if method in _READING:
             return await self._read(request)
         result = await self._handler(request)
-        if method not in _SAFE and type(result) is Success and result.data.status_code < 400:
+        response = result.data
+        if method not in _SAFE and response is not None and response.status_code < _FAILED:
             # Section 4.4. What is being read right now may be older than what was just written.
             key = key_of(request.scope, Asked.read(request.scope["headers"]).host)
             self._flights.spoil(key)
@@ -118,6 +123,7 @@ class _Cache:
         if asked.partial or b"no-store" in asked.directives:
             return await self._fresh(request, asked)
         key = key_of(request.scope, asked.host)
+        waited_for = ""
         while True:
             place, kept = await self._find(key, request)
             if kept is not None:
@@ -127,33 +133,38 @@ class _Cache:
             if b"only-if-cached" in asked.directives:
                 return Failure(error_of_status(504, "there is no stored response, and none is to be made"))
             # What is for one who asks is not waited for by others, and the other way round.
-            flight_key = place + "+" if asked.identified else place
-            flight = self._flights.of(flight_key)
-            if flight is None:
-                if request.scope["method"] != "GET" or self._flights.is_passing(flight_key):
-                    return await self._fresh(request, asked, self._flights.probe(flight_key, key))
-                return await self._led(request, asked, self._flights.begin(flight_key, key))
-            if b"no-cache" in asked.directives or not await flight.may_look_again():
+            waited = place + "+" if asked.identified else place
+            flight = self._flights.of(waited)
+            if flight is not None and waited != waited_for and b"no-cache" not in asked.directives:
+                await flight.wait()
+                if flight.stored or not flight.landed:
+                    # Once for each key: what was stored may not be for this request.
+                    waited_for = waited if flight.landed else ""
+                    continue
+            if request.scope["method"] != "GET":
                 return await self._fresh(request, asked)
+            return await self._led(request, asked, self._flights.begin(waited, key, alone=flight is not None))
 
     async def _find(self, key: str, request: Request) -> tuple[str, Kept | None]:
         """Return where the response to this request lies, or would lie, and the response."""
-        now = self._clock()
-        found = await self._shelf.get(key, now)
+        found = await self._shelf.get(key)
         if not isinstance(found, Names):
             return key, found
         place = choice_of(key, found.names, request.scope["headers"])
-        chosen = await self._shelf.get(place, now)
+        chosen = await self._shelf.get(place)
         return place, chosen if isinstance(chosen, Kept) else None
 
     async def _led(self, request: Request, asked: Asked, flight: Flight) -> Result[Response]:
         """Ask the handler, while others wait; store what may be stored."""
         try:
             result = await self._handler(request)
-            if type(result) is Success and is_whole(result.data):
-                tagged(result.data, self._max_size)
-                await self._keep(request, asked, result.data, flight)
-            flight.land()
+            response = result.data
+            if response is not None:
+                flight.answered = True
+                if is_whole(response):
+                    tag(response, self._max_size)
+                    await self._keep(request, asked, response, flight)
+            flight.landed = True
         finally:
             self._flights.end(flight)
         return _judged(result, asked, request)
@@ -172,28 +183,31 @@ class _Cache:
             return
         lifetime, public = allowed
         kept = Kept(response.status_code, kept_fields(fields), bytes(response.body), now, lifetime, public)
-        if flight.spoiled:
+        if flight.is_spoiled():
             return
-        place = flight.key
+        place = flight.url
         if names:
-            await self._shelf.put(place, Names(names), lifetime, now)
+            await self._shelf.put(place, Names(names), lifetime)
             place = choice_of(place, names, request.scope["headers"])
-        await self._shelf.put(place, kept, lifetime, now)
-        flight.stored = True
-        if flight.spoiled:  # meanwhile, while the store took its time
+        await self._shelf.put(place, kept, lifetime)
+        if flight.is_spoiled():  # meanwhile, while the store took its time
             await self._shelf.remove(place)
+        else:
+            flight.stored = True
 
     async def _fresh(self, request: Request, asked: Asked) -> Result[Response]:
         """Ask the handler, and store nothing."""
         result = await self._handler(request)
-        if type(result) is Success and is_whole(result.data):
-            tagged(result.data, self._max_size)
+        response = result.data
+        if response is not None and is_whole(response):
+            tag(response, self._max_size)
         return _judged(result, asked, request)
 
 
 def _judged(result: Result[Response], asked: Asked, request: Request) -> Result[Response]:
-    if asked.conditional and type(result) is Success and is_whole(result.data):
-        return conditioned(request.scope["headers"], result.data)
+    response = result.data
+    if asked.conditional and response is not None and is_whole(response):
+        return conditioned(request.scope["headers"], response)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
 from typing import Final
+from uuid import uuid4
 
 from qicore.base import Failure, Result, Success
 from qicore.web.conditional import Answer, Validators, judge
@@ -14,7 +15,7 @@ from starlette.background import BackgroundTask
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-__all__ = ["Ready", "conditioned", "is_whole", "tagged"]
+__all__ = ["Ready", "conditioned", "is_whole", "tag"]
 
 _OK: Final = 200
 # Of the representation, which a 304 does not bring (RFC 9110, section 15.4.5).
@@ -22,6 +23,8 @@ _OF_THE_BODY: Final = frozenset(
     (b"content-encoding", b"content-language", b"content-length", b"content-range", b"content-type")
 )
 _DATED: Final = frozenset((b"if-modified-since", b"if-unmodified-since"))
+_UNTAGGED: Final = f'"{uuid4().hex}"'
+"""Stands for no tag: a tag that nobody can name."""
 
 
 class Ready(Response):
@@ -50,32 +53,25 @@ def is_whole(response: Response) -> bool:
     return type(response).__call__ is Response.__call__
 
 
-def tagged(response: Response, max_size: int) -> Response:
-    """Return the response with an ETag, where it has none and is no larger than `max_size` bytes."""
+def tag(response: Response, max_size: int) -> None:
+    """Give the response an ETag, where it has none and is no larger than `max_size` bytes."""
     if response.status_code == _OK and len(response.body) <= max_size:
         headers = response.raw_headers
         for name, value in headers:
             if name == b"etag" or (name == b"cache-control" and b"no-store" in value.lower()):
-                return response
+                return
         headers.append((b"etag", entity_tag(bytes(response.body))))
-    return response
 
 
 def conditioned(request: Fields, response: Response) -> Result[Response]:
-    """Return what the conditions of the request make of the response: itself, a 304, or PRECONDITION_FAILED."""
+    """Return what the request's conditions make of the response: itself, a 304, or PRECONDITION_FAILED."""
     if response.status_code != _OK:
         return Success(response)
-    tag = field_of(response.raw_headers, b"etag")
+    current = field_of(response.raw_headers, b"etag")
     modified = _date(field_of(response.raw_headers, b"last-modified"))
-    # A date counts only where the answer has one, and no tag matches what has none.
-    asked = [
-        pair
-        for pair in request
-        if pair[0].startswith(b"if-")
-        and (modified is not None or pair[0] not in _DATED)
-        and (tag is not None or pair[0] in _DATED or pair[1].strip() == b"*")
-    ]
-    validators = Validators((tag or b'W/""').decode("latin-1"), 0 if modified is None else modified)
+    # A date counts only where the answer has one (section 13.1.3).
+    asked = [pair for pair in request if modified is not None or pair[0] not in _DATED]
+    validators = Validators(_UNTAGGED if current is None else current.decode("latin-1"), modified or 0)
     match judge(Headers(raw=asked), validators):
         case Answer.PERFORM:
             return Success(response)

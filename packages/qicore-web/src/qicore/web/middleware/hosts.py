@@ -24,8 +24,8 @@ def trusted_hosts(*hosts: str) -> ASGIMiddleware:
     """Answer requests for these hosts alone; others get a 400 problem, and WebSockets are not accepted.
 
     It keeps names that the application is not known by out of its links, its caches and its e-mails, and
-    pages of strangers from reaching it under a name of their own (DNS rebinding). The field `Host` counts, and
-    must be there once; `X-Forwarded-Host` does not. Any port will do.
+    pages of strangers from reaching it under a name of their own (DNS rebinding). The field `Host` counts; it
+    must be there once. `X-Forwarded-Host` does not count. Any port will do.
 
     Args:
         hosts: such as `example.org`, `*.example.org` (what is below it, not itself), `127.0.0.1`, `[::1]`. A

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from qicore.base import Failure, QiError, Result, Success
+from qicore.base import Failure, QiError, Result
 from qicore.resilience import RateLimiter, RateLimiterConfig, RateLimiters
 from qicore.web.answering import caught
 from qicore.web.handlers import Handler, Middleware
@@ -57,6 +57,7 @@ def rate_limit(
     Raises ValueError for options that are wrong.
 
     >>> import asyncio
+    >>> from qicore.base import Success
     >>> async def hello(request: Request) -> Result[Response]:
     ...     return Success(Response("hello"))
     >>> handler = rate_limit(2, 60)(hello)
@@ -93,8 +94,9 @@ def rate_limit(
             result = await limiter.call(call)
             if not passed and isinstance(result, Failure):
                 return policy.refuse(result.error)
-            if type(result) is Success:
-                policy.tell(result.data, limiter)
+            response = result.data
+            if response is not None:
+                policy.tell(response, limiter)
             return result
 
         return handle
