@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.web.middleware.cache_entries import Item, pack, unpack
@@ -14,6 +14,7 @@ from qicore.web.middleware.cache_entries import Item, pack, unpack
 __all__ = ["BytesStore", "Distant", "Near", "Shelf"]
 
 log: Final = logging.getLogger("qicore.web.cache")
+_RESULTS: Final = (Success, Failure)
 
 
 class BytesStore(Protocol):
@@ -111,10 +112,13 @@ class Distant(Shelf):
 
     async def _asked(self, ask: Callable[[], Awaitable[Result[Any]]]) -> Result[Any]:
         try:
-            async with asyncio.timeout(self._patience):
-                result = await ask()
-            if type(result) not in (Success, Failure):
-                raise TypeError(f"a store must answer a Result, not {type(result).__name__}")
+            asked: Any = ask()
+            if type(asked) not in _RESULTS:  # one that answers at once needs no timer
+                async with asyncio.timeout(self._patience):
+                    asked = await asked
+            if type(asked) not in _RESULTS:
+                raise TypeError(f"a store must answer a Result, not {type(asked).__name__}")
+            result = cast("Result[Any]", asked)
         except Exception as error:  # noqa: BLE001 - a store of others; the request can do without it
             result = Failure(QiError.from_exception(error))
         if isinstance(result, Failure) and result.error.code != "KEY_NOT_FOUND":

@@ -7,6 +7,7 @@ answers are compressed once, ahead of time: `app.static` serves those.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from qicore.web.codings import choose_coding
@@ -22,7 +23,9 @@ _COMPRESSED: Final = (
     "application/epub+zip", "application/vnd.rar", "application/x-7z-compressed", "application/x-bzip2",
     "application/x-xz", "application/zstd", "font/woff2", "image/heic", "image/jxl",
 )  # fmt: skip
-_BODILESS: Final = frozenset((204, 205, 304))
+_USUAL: Final = 100
+"""Bytes of an Accept-Encoding that is remembered; browsers send about 30."""
+_NEVER: Final = frozenset((204, 205, 206, 304))  # without a body, or a part of one
 
 
 def compression(*, minimum_size: int = 1000, level: int = 6, exclude: Iterable[str] = ()) -> ASGIMiddleware:
@@ -51,12 +54,15 @@ def compression(*, minimum_size: int = 1000, level: int = 6, exclude: Iterable[s
         _Compression,
         minimum_size=check_count("minimum_size", minimum_size, least=0),
         level=level,
-        exclude=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *_COMPRESSED, *check_texts("exclude", exclude)),
+        exclude=frozenset(
+            kind.strip().lower()
+            for kind in (*DEFAULT_EXCLUDED_CONTENT_TYPES, *_COMPRESSED, *check_texts("exclude", exclude))
+        ),
     )
 
 
 class _Compression:
-    def __init__(self, app: ASGIApp, *, minimum_size: int, level: int, exclude: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, *, minimum_size: int, level: int, exclude: frozenset[str]) -> None:
         self._app = app
         self._minimum_size = minimum_size
         self._level = level
@@ -66,53 +72,70 @@ class _Compression:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = [value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-encoding"]
-        if asked and choose_coding(asked, ("gzip",)) is not None:
-            zipped = _Gzip(self._app, self._minimum_size, self._level, exclude_content_types=self._exclude)
-            await zipped(scope, receive, send)
-        else:
-            plain = IdentityResponder(self._app, self._minimum_size, exclude_content_types=self._exclude)
-            await plain(scope, receive, send)
+        onward = send
+
+        async def look(message: Message) -> None:
+            nonlocal onward
+            if message["type"] == "http.response.start":
+                # A copy: the responder changes it, and the application may send the same list again.
+                headers = list(message.get("headers", ()))
+                message = {**message, "headers": headers}
+                if not self._goes_as_it_is(message["status"], headers):
+                    onward = self._responder(scope, send).send_with_compression
+            await onward(message)
+
+        await self._app(scope, receive, look)
+
+    def _responder(self, scope: Scope, send: Send) -> IdentityResponder:
+        asked = b",".join([value for name, value in scope["headers"] if name == b"accept-encoding"])
+        made: IdentityResponder
+        if _remembered(asked) if len(asked) <= _USUAL else _takes_gzip(asked):
+            made = GZipResponder(self._app, self._minimum_size, self._level, exclude_content_types=())
+            made.send = _weakening(send)
+        else:  # it tells caches that the answer depends on Accept-Encoding
+            made = IdentityResponder(self._app, self._minimum_size, exclude_content_types=())
+            made.send = send
+        return made
+
+    def _goes_as_it_is(self, status: int, headers: list[tuple[bytes, bytes]]) -> bool:
+        if status in _NEVER:
+            return True
+        for name, value in headers:
+            if name == b"content-encoding":
+                return True
+            if name == b"content-length":
+                if value.isdigit() and len(value) < 10 and int(value) < self._minimum_size:
+                    return True
+            elif name == b"content-type":
+                kind = value.partition(b";")[0].strip().lower().decode("latin-1")
+                main = kind.partition("/")[0] + "/*"
+                if kind in self._exclude or main in self._exclude or kind.startswith("application/grpc"):
+                    return True
+            elif name == b"cache-control" and b"no-transform" in value.lower():
+                return True
+        return False
 
 
-class _Gzip(GZipResponder):
-    """Starlette's responder, with the cases that it leaves out."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def weaken(message: Message) -> None:
-            if message["type"] == "http.response.start" and not self.content_encoding_set:
-                message["headers"] = _weak(message["headers"])
-            await send(message)
-
-        self.send = weaken
-        await self.app(scope, receive, self.send_with_compression)
-
-    async def send_with_compression(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            # A copy: the responder changes header fields, and the application may send the same list again.
-            headers = list(message.get("headers", ()))
-            message = {**message, "headers": headers}
-            if message["status"] in _BODILESS or _forbids(headers):
-                self.content_encoding_set = True
-                await self.send(message)
-                return
-        elif self.content_encoding_set:
-            await self.send(message)
-            return
-        await super().send_with_compression(message)
+def _takes_gzip(accepted: bytes) -> bool:
+    return choose_coding([accepted.decode("latin-1")], ("gzip",)) is not None
 
 
-def _forbids(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(name == b"cache-control" and b"no-transform" in value.lower() for name, value in headers)
+_remembered: Final = lru_cache(maxsize=256)(_takes_gzip)
 
 
-def _weak(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the fields with a weak ETag where the responder has put a coding on the body."""
-    if not any(name == b"content-encoding" for name, _ in headers):
-        return headers
-    return [
-        (name, b"W/" + value if name == b"etag" and value.startswith(b'"') else value)
-        for name, value in headers
-        # Ranges are of the bytes as they are sent; nobody would compress the rest the same way.
-        if name != b"accept-ranges"
-    ]
+def _weakening(send: Send) -> Send:
+    """Return a `send` that weakens the ETag of an answer that the responder has put a coding on."""
+
+    async def weaken(message: Message) -> None:
+        if message["type"] == "http.response.start" and any(
+            name == b"content-encoding" for name, _ in message["headers"]
+        ):
+            message["headers"] = [
+                (name, b"W/" + value if name == b"etag" and value.startswith(b'"') else value)
+                for name, value in message["headers"]
+                # Ranges are of the bytes as they are sent; nobody would compress the rest the same way.
+                if name != b"accept-ranges"
+            ]
+        await send(message)
+
+    return weaken

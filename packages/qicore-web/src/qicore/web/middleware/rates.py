@@ -23,6 +23,8 @@ __all__ = ["rate_limit"]
 
 _CODE: Final = "RATE_LIMITED"
 _LONGEST_KEY: Final = 64
+_KEYS_EACH: Final = 64
+_FIELDS: Final = (b"ratelimit-policy", b"ratelimit")
 
 
 def rate_limit(
@@ -49,8 +51,8 @@ def rate_limit(
         key: what requests are counted by, such as a user's name; None from it is not counted. Without it the
             client's address counts, of IPv6 the first 64 bits, which belong to one customer. Behind a proxy
             the server must take the address from it (uvicorn's `forwarded_allow_ips`).
-        max_keys: how many keys are remembered; one that is at rest is forgotten first. What is beyond that
-            starts anew, so it should exceed the clients that are active within a period.
+        max_keys: how many keys are remembered, about; one that is at rest is forgotten first. What is beyond
+            that starts anew, so it should well exceed the clients that are active within a period.
         name: of the policy, in the header fields. Several limits around one handler need several names.
         clock: seconds.
 
@@ -72,7 +74,7 @@ def rate_limit(
         burst=None if burst is None else check_count("burst", burst),
         max_wait=0,
     )
-    limiters = RateLimiters(config, max_size=check_count("max_keys", max_keys), clock=clock)
+    limiters = _Limiters(config, check_count("max_keys", max_keys), clock)
     policy = _Policy(config, header_name("name", name).decode())
     key_of = _by_address if key is None else key
 
@@ -83,7 +85,7 @@ def rate_limit(
             who = key_of(request)
             if who is None:
                 return await handler(request)
-            limiter = limiters.get(who if len(who) <= _LONGEST_KEY else _digest(who))
+            limiter = limiters.of(who if len(who) <= _LONGEST_KEY else _digest(who))
             passed = False
 
             async def call() -> Result[Response]:
@@ -104,6 +106,23 @@ def rate_limit(
     return around
 
 
+class _Limiters:
+    """Limiters by key, in several registries.
+
+    A registry that is full of limiters that are not at rest looks at all of them to forget one: with ten
+    thousand that takes milliseconds, and a crowd of addresses could ask for it with every request. Which one
+    a key falls into is not to be foreseen: Python salts the hashes of texts.
+    """
+
+    def __init__(self, config: RateLimiterConfig, max_keys: int, clock: Callable[[], float]) -> None:
+        count = max(1, max_keys // _KEYS_EACH)
+        size = math.ceil(max_keys / count)
+        self._registries = [RateLimiters(config, max_size=size, clock=clock) for _ in range(count)]
+
+    def of(self, key: str) -> RateLimiter:
+        return self._registries[hash(key) % len(self._registries)].get(key)
+
+
 class _Policy:
     """What answers tell about one limit."""
 
@@ -114,14 +133,23 @@ class _Policy:
         # The window is a whole number of seconds, or left out: the draft has no fractions.
         window = f";w={config.period:.0f}" if config.period == int(config.period) else ""
         self._policy = f'"{name}";q={config.limit}{window}'
+        self._mark = f'"{name}"'.encode()
 
     def tell(self, response: Response, limiter: RateLimiter) -> None:
         """Put the policy and what is left on an answer."""
         left = limiter.statistics().available
         wait = math.ceil((self._burst - left) * self._interval)
-        mine = ((b"ratelimit-policy", self._policy), (b"ratelimit", f'"{self._name}";r={left};t={wait}'))
-        for name, value in mine:
-            _join(response, name, self._name, value)
+        headers = response.raw_headers
+        others = {pair[0]: place for place, pair in enumerate(headers) if pair[0] in _FIELDS}
+        now = f'"{self._name}";r={left};t={wait}'
+        for name, value in zip(_FIELDS, (self._policy.encode(), now.encode()), strict=True):
+            place = others.get(name)
+            if place is None:
+                headers.append((name, value))
+            else:  # members of other policies stay
+                members = headers[place][1].split(b", ")
+                kept = [member for member in members if not member.startswith(self._mark)]
+                headers[place] = (name, b", ".join([*kept, value]))
 
     def refuse(self, refused: QiError) -> Failure:
         """Return the Failure for a request that is one too many; it does not tell whose."""
@@ -136,19 +164,6 @@ class _Policy:
             429, "too many requests", {"RateLimit-Policy": self._policy, "RateLimit": left}
         )
         return Failure(error)
-
-
-def _join(response: Response, name: bytes, policy: str, value: str) -> None:
-    """Put a member on a list field: those of other policies stay, that of this one is replaced."""
-    headers = response.raw_headers
-    new = value.encode("latin-1")
-    for place, (key, old) in enumerate(headers):
-        if key == name:
-            mark = f'"{policy}"'.encode()
-            others = [member for member in old.split(b", ") if not member.startswith(mark)]
-            headers[place] = (name, b", ".join([*others, new]))
-            return
-    headers.append((name, new))
 
 
 def _digest(key: str) -> str:
