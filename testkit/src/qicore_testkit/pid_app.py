@@ -1,8 +1,8 @@
 """An ASGI application that tells which process answers, for tests of servers with workers.
 
-Every answer is the process id and what was sent, `PID ECHO`: the query string, or a body. `/slow` takes 50 ms,
-`/sleep` as many seconds as its query says, `/block` blocks the event loop for so long, and `/die` ends the
-process.
+Every answer is the process id and what was sent, `PID ECHO`: the query string, or a body. `/slow` takes
+50 ms, `/sleep` as many seconds as its query says, `/block` blocks the event loop for so long, and `/die`
+ends the process.
 """
 
 from __future__ import annotations
