@@ -1,11 +1,22 @@
-"""ASGI server with supervised workers and rolling reload, on uvicorn.
+"""Serve ASGI applications: in this process or in supervised workers, reloaded without dropping a request.
 
->>> from qicore.asgi import Asgi, AsgiConfig
->>> Asgi.create(AsgiConfig(timeout=5)).is_success
-True
+>>> from qicore.asgi import Server, ServerConfig
+>>> Server.create("service:app", ServerConfig(workers=2, port=70000)).error.message
+'port must be a whole number from 0 to 65535'
 """
 
-from qicore.asgi.client import Asgi
-from qicore.asgi.config import AsgiConfig
+from qicore.asgi.apps import ASGIApp
+from qicore.asgi.config import ServerConfig
+from qicore.asgi.server import Server
+from qicore.asgi.state import Health, ServerState, Statistics, WorkerInfo, WorkerState
 
-__all__ = ["Asgi", "AsgiConfig"]
+__all__ = [
+    "ASGIApp",
+    "Health",
+    "Server",
+    "ServerConfig",
+    "ServerState",
+    "Statistics",
+    "WorkerInfo",
+    "WorkerState",
+]
