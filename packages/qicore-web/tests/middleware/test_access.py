@@ -128,12 +128,17 @@ async def test_exceptions_and_cancellations_pass_and_are_logged(ask: Any, record
     async def left(scope: Any, receive: Any, send: Any) -> None:
         raise asyncio.CancelledError
 
-    with pytest.raises(RuntimeError):
-        await ask(made(access_log(), broken))
+    async def broken_later(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("no")
+
+    for app in (broken, broken_later):
+        with pytest.raises(RuntimeError):
+            await ask(made(access_log(), app))
     with pytest.raises(asyncio.CancelledError):
         await ask(made(access_log(), left))
     await ask(made(access_log(), silent))
-    assert [record.status for record in records] == [500, 499, 500]
+    assert [record.status for record in records] == [500, 200, 499, 500]
 
 
 async def test_route_id_and_code_in_an_application(ask: Any, records: list[Any]) -> None:

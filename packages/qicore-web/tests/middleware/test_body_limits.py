@@ -185,6 +185,19 @@ async def test_over_a_socket_the_client_hears_it_before_it_has_sent_all(serve: A
         writer.close()
 
 
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+async def test_a_client_that_asks_first_is_not_told_to_go_on(serve: Any, http: str) -> None:
+    async with serve(application(), http=http) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = "POST /small/raw HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+        writer.write(head.encode())
+        answer = await reader.readuntil(b"CONTENT_TOO_LARGE")
+        writer.close()
+        rest = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"100 Continue" not in answer + rest
+
+
 async def test_over_a_socket_a_client_that_sends_all_first_hears_it_too(serve: Any) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(100):

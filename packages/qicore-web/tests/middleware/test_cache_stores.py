@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from qicore.base import Failure, QiError, Result, Success
-from qicore.cache import Cache, CacheConfig
 from qicore.web.middleware import response_cache
 from qicore.web.middleware.cache_entries import Kept, Names, pack, unpack
 from qicore.web.middleware.cache_rules import Directives, names_in_vary
@@ -103,15 +102,6 @@ class Site:
 
     async def texts(self, count: int, **headers: str) -> list[bytes]:
         return [bytes((await self.ask(request(**headers))).unwrap().body) for _ in range(count)]
-
-
-async def test_a_cache_of_qicore_cache_fits() -> None:
-    memory = Cache.create_memory(CacheConfig()).unwrap()
-    site = Site(memory, vary="accept")
-    assert await site.texts(2) == [b"1", b"1"]
-    assert await site.texts(2, accept="text/html") == [b"2", b"2"]
-    await site.ask(request("POST"))
-    assert await site.texts(2) == [b"4", b"4"]
 
 
 async def test_two_workers_share_what_lies_in_one_store() -> None:

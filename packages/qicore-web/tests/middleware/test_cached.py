@@ -176,7 +176,11 @@ async def test_vary_is_heeded() -> None:
     assert await site.text(accept="text/html", accept_language="de", user_agent="other") == "2"
 
 
-@pytest.mark.parametrize("who", [{"authorization": "Bearer x"}, {"cookie": "id=7"}])
+@pytest.mark.parametrize(
+    "who",
+    [{"authorization": "Bearer x"}, {"cookie": "id=7"}, {"x_api_key": "7"}, {"x_forwarded_user": "ann"},
+     {"x_auth_request_email": "a@b"}, {"x_csrf_token": "7"}, {"x_client_cert": "7"}],
+)  # fmt: skip
 async def test_who_says_who_asks_gets_only_what_is_for_everybody(who: Any) -> None:
     site = Site()
     assert [await site.text(**who), await site.text(**who)] == ["1", "2"]

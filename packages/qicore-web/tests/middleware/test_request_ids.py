@@ -1,6 +1,8 @@
 import asyncio
+import contextlib
+import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -80,6 +82,11 @@ async def test_what_the_application_says_gives_way(ask: Any) -> None:
     assert (await ask(made(request_id(), own))).get(HEADER) != "own"
 
 
+async def test_one_within_another_keeps_the_id(ask: Any) -> None:
+    answer = await ask(made(request_id(), made(request_id(trust=True, header="x-inner"), plain)))
+    assert answer.get(HEADER) == answer.get("x-inner") == answer.body.decode()
+
+
 async def test_another_header_and_maker(ask: Any) -> None:
     app = made(request_id(header="X-Correlation-Id", generate=lambda: "r-1"), plain)
     assert (await ask(app)).get("x-correlation-id") == "r-1"
@@ -92,7 +99,7 @@ async def test_a_maker_can_not_break_the_answer(ask: Any, bad: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"header": "a b"}, {"header": ""}, {"header": "a\r\n"}, {"generate": "id"}]
+    "options", [{"header": "a b"}, {"header": ""}, {"header": "a\r\n"}, {"generate": "id"}, {"bind": "x"}]
 )
 def test_wrong_options_are_wrong_at_once(options: Any) -> None:
     with pytest.raises(ValueError):
@@ -165,17 +172,35 @@ async def test_log_records_show_it_in_tasks_and_threads(ask: Any) -> None:
     assert sorted(seen) == sorted([*ids * 3, "own", "own", "own", "-"])
 
 
-async def test_structlog_finds_it_by_the_name_of_the_variable(ask: Any) -> None:
-    from structlog.contextvars import merge_contextvars
+async def test_what_puts_fields_on_log_lines_is_entered_and_left(ask: Any) -> None:
+    events: list[Any] = []
 
-    merged: Any = {}
+    @contextlib.contextmanager
+    def bound(**fields: Any) -> Generator[None]:
+        events.append(fields)
+        try:
+            yield
+        finally:
+            events.append("left")
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        merged.update(merge_contextvars(None, "info", {}))
+        events.append("asked")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        await ask(made(request_id(bind=bound, generate=lambda: "r-1"), app))
+    assert events == [{"request_id": "r-1"}, "asked", "left"]
+
+
+async def test_the_variable_has_the_name_that_structlog_looks_for(ask: Any) -> None:
+    names: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        names.extend(variable.name for variable in contextvars.copy_context())
         await plain(scope, receive, send)
 
-    answer = await ask(made(request_id(), app))
-    assert merged == {"request_id": answer.get(HEADER)}
+    await ask(made(request_id(), app))
+    assert "structlog_request_id" in names
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])

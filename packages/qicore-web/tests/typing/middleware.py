@@ -1,7 +1,6 @@
-from typing import Any, assert_type
+from typing import assert_type
 
-from qicore.base import Result
-from qicore.cache import Cache, MemoryCache
+from qicore.base import Result, Success
 from qicore.web.handlers import Handler, Middleware, compose
 from qicore.web.middleware import (
     BytesStore,
@@ -42,6 +41,17 @@ async def asked(handler: Handler, request: Request) -> None:
     assert_type(await wrapped(handler)(request), Result[Response])
 
 
-# A cache of qicore-cache is a store, by shape.
-def stores(memory: MemoryCache[Any], cache: Cache[bytes]) -> list[BytesStore]:
-    return [memory, cache]
+class Remote:
+    async def get(self, key: str, /) -> Result[bytes]:
+        return Success(b"")
+
+    async def set(self, key: str, value: bytes, /, ttl: float | None = None) -> Result[None]:
+        return Success(None)
+
+    async def remove(self, key: str, /) -> Result[bool]:
+        return Success(True)
+
+
+# A store is one by its shape.
+def stores(remote: Remote) -> BytesStore:
+    return remote

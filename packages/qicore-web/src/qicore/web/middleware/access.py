@@ -34,8 +34,8 @@ def access_log(
     ERROR for statuses of 500 and above, WARNING for 400 and above, else INFO. The fields stand on the record,
     for writers of JSON: `method`, `path` (percent-encoded, cut at 1024 characters), `route` (as declared,
     where one answered), `status`, `duration` (seconds until the last byte was handed to the server), `bytes`
-    (of the body), `client` (address), `request_id`, and `code` where the answer is a problem. An exception
-    that passes has status 500, and a request that was cancelled before its answer began 499.
+    (of the body), `client` (address), `request_id`, and `code` where the answer is a problem. What ends by an
+    exception before its answer began has status 500, what was cancelled before that 499.
 
     Args:
         exclude: paths that are not logged; one that ends with `/` stands for all below it.
@@ -96,11 +96,8 @@ class _AccessLog:
         except asyncio.CancelledError:
             status = status or _CLIENT_LEFT
             raise
-        except BaseException:
-            status = 500
-            raise
         finally:
-            # An application that answers nothing gets a 500 from its server.
+            # Of an application that raises, or answers nothing, the server makes a 500.
             self._log(scope, method, path, status or 500, self._clock() - start, sent)
 
     def _is_excluded(self, path: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 __all__ = ["Asked", "Directives", "Fields", "field_of", "kept_fields", "lifetime_of", "names_in_vary"]
@@ -26,6 +27,11 @@ _PASSING: Final = frozenset(
     )
 )  # fmt: skip
 _MAX_NAMES: Final = 8
+# `Authorization`, `X-Api-Key`, `X-Auth-User`, `X-Amzn-Oidc-Identity`, what proxies tell of a certificate.
+# Fields that begin with `Sec-` are the browser's own.
+_WHO: Final = re.compile(
+    rb"^(?!sec-|idempotency-key$|user-agent$).*(?:auth|cert|identity|secret|session|token|user|key$)"
+)
 
 
 class Directives:
@@ -86,16 +92,19 @@ class Asked:
         """Read the header fields of a request."""
         asked = cls()
         for name, value in fields:
-            if name == b"host":
+            meaning = _meaning(name)
+            if meaning is None:
+                continue
+            if meaning == "host":
                 asked.host = value.lower()
-            elif name in (b"cookie", b"authorization", b"proxy-authorization"):
+            elif meaning == "who":
                 asked.identified = True
-            elif name == b"cache-control":
-                asked.directives = Directives(field_of(fields, name) or b"")
-            elif name == b"range":
-                asked.partial = True
-            elif name.startswith(b"if-"):
+            elif meaning == "condition":
                 asked.conditional = True
+            elif meaning == "part":
+                asked.partial = True
+            else:
+                asked.directives = Directives(field_of(fields, name) or b"")
         return asked
 
     def takes(self, age: float, lifetime: float, *, public: bool) -> bool:
@@ -107,13 +116,29 @@ class Asked:
         return (oldest is None or age <= oldest) and (left is None or lifetime - age >= left)
 
 
+@lru_cache(maxsize=512)
+def _meaning(name: bytes) -> str | None:
+    """Return what a request's field is about, as far as it matters here.
+
+    >>> _meaning(b"x-api-key"), _meaning(b"x-csrf-token"), _meaning(b"idempotency-key"), _meaning(b"accept")
+    ('who', 'who', None, None)
+    """
+    known = {b"host": "host", b"cache-control": "directives", b"range": "part", b"cookie": "who"}.get(name)
+    if known is not None:
+        return known
+    if name.startswith(b"if-"):
+        return "condition"
+    return "who" if _WHO.search(name) else None
+
+
 def lifetime_of(
     status: int, fields: Fields, asked: Asked, *, now: float, ttl: float | None
 ) -> tuple[float, bool] | None:
     """Return for how many seconds a response may be stored, and whether for everybody; None for not at all.
 
     Nothing is guessed: without a word from the handler, and without `ttl`, nothing is stored. What answers a
-    request with Authorization is for everybody only when it says so (section 3.5); a Cookie is as good.
+    request with Authorization is for everybody only when it says so (section 3.5). A cookie, a key and a
+    token say as well who asks.
     """
     told = Directives(field_of(fields, b"cache-control") or b"")
     names = {name for name, _ in fields}

@@ -42,15 +42,16 @@ def response_cache(
     It is a shared cache, as RFC 9111 describes them. A handler says how long its answer holds:
     `Cache-Control: max-age=60`, `s-maxage`, or `Expires`; `ttl` stands in where it says nothing. Never stored
     is `no-store`, `private`, `no-cache`, what sets cookies, problems, streams, files, and what is larger than
-    `max_size`. A request with Authorization or a Cookie is answered from the store, and its answer stored,
-    only where the answer says `public` or `s-maxage`. `Vary` is heeded. Of several requests for the same at
-    once one asks the handler, the others wait for it. Another method that succeeds at a path makes forget it.
+    `max_size`. A request that says who asks (Authorization, Cookie, a field like `X-Api-Key` or `X-User`) is
+    answered from the store, and its answer stored, only where the answer says `public` or `s-maxage`. `Vary`
+    is heeded. Of several requests for the same at once one asks the handler, the others wait for it. Another
+    method that succeeds at a path makes forget it.
 
     Answers with status 200 get a strong ETag of their bytes, cached or not; `If-None-Match`,
     `If-Modified-Since` and the other conditions are judged.
 
     Dependencies of a handler, those that check who asks too, do not run for what comes from the store. What
-    they decide by other fields than Authorization and Cookie must be named by `Vary`.
+    they decide by other fields must be named by `Vary`.
 
     Args:
         ttl: seconds for answers that do not say how long they hold; None to store only those that say it.

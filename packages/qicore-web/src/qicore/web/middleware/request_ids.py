@@ -6,8 +6,9 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from qicore.web.middleware.checks import header_name
 from starlette.middleware import Middleware as ASGIMiddleware
@@ -22,8 +23,20 @@ _VALID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._~=+/-]{0,127}")
 _KEY: Final = "qicore.request_id"
 
 
+class Bind(Protocol):
+    """Puts fields on log lines until its context is left."""
+
+    def __call__(self, *, request_id: str) -> AbstractContextManager[object]:
+        """Return the context."""
+        ...
+
+
 def request_id(
-    *, header: str = "X-Request-ID", trust: bool = False, generate: Callable[[], str] | None = None
+    *,
+    header: str = "X-Request-ID",
+    trust: bool = False,
+    generate: Callable[[], str] | None = None,
+    bind: Bind | None = None,
 ) -> ASGIMiddleware:
     """Give every request an id, tell it in the answer, and let log records show it.
 
@@ -37,14 +50,17 @@ def request_id(
             otherwise give its requests the ids of others. It is taken when it comes once, with at most 128
             letters, digits and `._~=+/-`; otherwise a new one is made.
         generate: what makes a new id: 32 hexadecimal digits, where nothing is said.
+        bind: what puts fields on log lines for the time of a request, such as `bound_contextvars` of
+            qicore.logging. It is called as `bind(request_id=...)`, and gives a context manager.
 
     >>> request_id(trust=True)
-    Middleware(_RequestId, header=b'x-request-id', trust=True, generate=None)
+    Middleware(_RequestId, header=b'x-request-id', trust=True, generate=None, bind=None)
     """
-    if generate is not None and not callable(cast("object", generate)):
-        raise ValueError("generate must be a function that answers a text")
+    for name, function in (("generate", generate), ("bind", bind)):
+        if function is not None and not callable(cast("object", function)):
+            raise ValueError(f"{name} must be a function")
     return ASGIMiddleware(
-        _RequestId, header=header_name("header", header), trust=bool(trust), generate=generate
+        _RequestId, header=header_name("header", header), trust=bool(trust), generate=generate, bind=bind
     )
 
 
@@ -87,26 +103,37 @@ def _new_id() -> str:
 
 class _RequestId:
     def __init__(
-        self, app: ASGIApp, *, header: bytes, trust: bool, generate: Callable[[], str] | None
+        self,
+        app: ASGIApp,
+        *,
+        header: bytes,
+        trust: bool,
+        generate: Callable[[], str] | None,
+        bind: Bind | None,
     ) -> None:
         self._app = app
         self._header = header
         self._trust = trust
         self._generate = generate
+        self._bind = bind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind != "http" and kind != "websocket":
             await self._app(scope, receive, send)
             return
-        found = (self._brought(scope) if self._trust else None) or self._made()
+        # Around this there may be another one, of an application in which this one is mounted.
+        found = scope.get(_KEY) or (self._brought(scope) if self._trust else None) or self._made()
         scope[_KEY] = found
+        if kind == "http":
+            send = self._telling(found, send)
         token = _CURRENT.set(found)
         try:
-            if kind == "http":
-                await self._app(scope, receive, self._telling(found, send))
-            else:
+            if self._bind is None:
                 await self._app(scope, receive, send)
+            else:
+                with self._bind(request_id=found):
+                    await self._app(scope, receive, send)
         finally:
             _CURRENT.reset(token)
 
