@@ -17,7 +17,7 @@ from qicore.asgi.errors import drain_timed_out, tls_failed
 from qicore.asgi.gate import Gate
 from qicore.asgi.lifespan import Lifespan
 from qicore.asgi.process import memory_of
-from qicore.asgi.protocols import Bounded, Rules, protocol_class
+from qicore.asgi.protocols import Bounded, protocol_class
 from qicore.asgi.sockets import stop_new_connections, wait_until_empty
 from qicore.asgi.state import Statistics
 from qicore.base import Failure, QiError, Result, Success
@@ -45,7 +45,6 @@ class Engine:
             app, concurrency=config.concurrency, queue=config.queue, retry_after=config.retry_after
         )
         self._listener = listener
-        self._rules = Rules(config)
         self._lifespan = Lifespan(self.gate)
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -101,7 +100,7 @@ class Engine:
                 # The logging of the program is its own affair.
                 log_config=None,
                 interface="asgi3",
-                http=protocol_class(given.http, self._rules),
+                http=protocol_class(given.http, given),
                 lifespan="off",
                 root_path=given.root_path,
                 proxy_headers=given.proxy_headers,
@@ -157,16 +156,15 @@ class Engine:
                 stop_new_connections(self._listener)
                 await wait_until_empty(self._listener)
             await self._stop_accepting()
-            began = self._rules.draining_since = loop.time()
+            began = loop.time()
+            self.gate.say_goodbye()
             for connection in tuple(raw.server_state.connections):
                 connection.shutdown()
             while raw.server_state.connections or raw.server_state.tasks or self._shaking_hands(began):
                 now = loop.time()
                 if now >= self._deadline:
                     break
-                since = now - self.config.drain_idle
-                if since >= began:
-                    self._close_idle(since)
+                self._close_idle(now)
                 await asyncio.sleep(_TICK)
             cut = await self._cut()
         finally:
@@ -194,11 +192,11 @@ class Engine:
         """Let `drain` wait no longer."""
         self._deadline = 0.0
 
-    def _close_idle(self, since: float) -> None:
+    def _close_idle(self, now: float) -> None:
         assert self.raw is not None
         for connection in tuple(self.raw.server_state.connections):
             if isinstance(connection, Bounded):
-                connection.leave_if_idle(since)
+                connection.leave_if_idle(now, self.config.drain_idle)
 
     async def _cut(self) -> int:
         """Cancel what is still in flight, and return how much that was."""

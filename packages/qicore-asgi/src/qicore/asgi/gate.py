@@ -28,7 +28,9 @@ class Gate:
     __slots__ = (
         "_app",
         "_concurrency",
+        "_is_ending",
         "_is_open",
+        "_is_plain",
         "_queue",
         "_running",
         "_unavailable",
@@ -43,7 +45,10 @@ class Gate:
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_open = True
-        self._unavailable = _Unavailable(retry_after)
+        self._is_ending = False
+        # Whether there is nothing to do but to pass requests on.
+        self._is_plain = concurrency is None
+        self._unavailable = _Refusal(503, "SERVICE_UNAVAILABLE", _DETAIL, retry_after=retry_after)
         self.rejected = 0
         """Requests that were turned away."""
 
@@ -60,20 +65,39 @@ class Gate:
     def open(self) -> None:
         """Admit new requests again."""
         self._is_open = True
+        self._decide()
 
     def close(self) -> None:
         """Turn new requests away; those that were admitted go on, waiting ones too."""
         self._is_open = False
+        self._decide()
+
+    def say_goodbye(self) -> None:
+        """Let each answer from now on be the last of its connection."""
+        self._is_ending = True
+        self._decide()
+
+    def _decide(self) -> None:
+        self._is_plain = self._concurrency is None and self._is_open and not self._is_ending
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         """Return what answers the request: the application's own coroutine where nothing is to be done."""
-        if self._concurrency is None and self._is_open:
-            return self._app(scope, receive, send)
+        if self._is_plain and scope["type"] == "http":
+            # Two of a header are one in the dict, which is made in C.
+            headers = scope["headers"]
+            names = dict(headers)
+            if b"host" in names and len(names) == len(headers):
+                return self._app(scope, receive, send)
         return self._guarded(scope, receive, send)
 
     async def _guarded(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if self._is_ending:
+            send = _saying_goodbye(send)
+        if not _has_one_host(scope):
+            await _BAD_HOST(scope, receive, send)
             return
         if not self._is_open:
             await self._turn_away(scope, receive, send)
@@ -121,24 +145,38 @@ class Gate:
         await self._unavailable(scope, receive, send)
 
 
-class _Unavailable:
-    """Answers 503 with Retry-After, and a problem (RFC 9457)."""
+def _has_one_host(scope: Any) -> bool:
+    """Return whether a request names one host, as RFC 9112, section 3.2, asks for; HTTP/1.0 may do without."""
+    if scope["type"] != "http":
+        return True
+    hosts = sum(name == b"host" for name, _ in scope["headers"])
+    return hosts == 1 or (hosts == 0 and scope["http_version"] == "1.0")
 
-    def __init__(self, retry_after: float) -> None:
-        problem = {
-            "type": "about:blank",
-            "title": "Service Unavailable",
-            "status": 503,
-            "detail": _DETAIL,
-            "code": "SERVICE_UNAVAILABLE",
-        }
+
+def _saying_goodbye(send: Any) -> Any:
+    async def last(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+        await send(message)
+
+    return last
+
+
+class _Refusal:
+    """Answers requests in the place of the application: with a problem (RFC 9457)."""
+
+    def __init__(self, status: int, code: str, detail: str, *, retry_after: float | None = None) -> None:
+        title = code.replace("_", " ").title()
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+        self._status = status
         self._body = json.dumps(problem).encode()
         self._headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", str(len(self._body)).encode()),
-            (b"retry-after", str(math.ceil(retry_after)).encode()),
             (b"cache-control", b"no-store"),
         ]
+        if retry_after is not None:
+            self._headers.append((b"retry-after", str(math.ceil(retry_after)).encode()))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         kind = "http.response"
@@ -148,5 +186,8 @@ class _Unavailable:
                 await send({"type": "websocket.close", "code": 1013})
                 return
             kind = "websocket.http.response"
-        await send({"type": f"{kind}.start", "status": 503, "headers": self._headers})
+        await send({"type": f"{kind}.start", "status": self._status, "headers": self._headers})
         await send({"type": f"{kind}.body", "body": self._body})
+
+
+_BAD_HOST: Final = _Refusal(400, "BAD_REQUEST", "A request must name its host, and only once.")
