@@ -25,7 +25,7 @@ KEPT = st.builds(
 )
 
 
-@given(KEPT | st.builds(Names, st.lists(st.binary(max_size=20), max_size=8).map(tuple)))
+@given(KEPT | st.builds(Names, st.lists(st.binary(max_size=20), max_size=8).map(tuple), st.text()))
 def test_what_is_packed_can_be_unpacked(item: Any) -> None:
     assert unpack(pack(item)) == item
 

@@ -227,6 +227,13 @@ async def test_a_write_makes_forget() -> None:
     assert await site.text("/a") == "4", "nothing was written"
 
 
+async def test_a_write_makes_forget_what_was_chosen_by_vary_too() -> None:
+    site = Site(Handler({**HOUR, "vary": "accept"}))
+    assert [await site.text(accept=kind) for kind in ("a", "b", "a", "b")] == ["1", "2", "1", "2"]
+    await site.get(method="PUT")
+    assert [await site.text(accept=kind) for kind in ("a", "b", "a", "b")] == ["4", "5", "4", "5"]
+
+
 async def test_what_was_read_before_a_write_is_not_stored_after_it() -> None:
     site = Site()
     site.handler.gate = asyncio.Event()

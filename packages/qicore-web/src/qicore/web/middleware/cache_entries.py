@@ -44,9 +44,16 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The request fields that choose among the responses of one URL (Vary)."""
+    """The request fields that choose among the responses of one URL (Vary).
+
+    Attributes:
+        names: of the fields.
+        salt: part of the keys of those responses. When these names are forgotten, for something was written
+            at the URL, the next have another salt: what was chosen by the old ones is never found again.
+    """
 
     names: tuple[bytes, ...]
+    salt: str
 
     @property
     def size(self) -> int:
@@ -60,7 +67,7 @@ Item: TypeAlias = Kept | Names
 def pack(item: Item) -> bytes:
     """Return the bytes to store."""
     if isinstance(item, Names):
-        described: list[object] = [_text(item.names)]
+        described: list[object] = [_text(item.names), item.salt]
         body = b""
     else:
         flat = _text(part for pair in item.fields for part in pair)
@@ -74,8 +81,8 @@ def pack(item: Item) -> bytes:
 def unpack(data: object) -> Item | None:
     """Return what was stored; None if it is not, or no longer, what `pack` made.
 
-    >>> unpack(pack(Names((b"accept",))))
-    Names(names=(b'accept',))
+    >>> unpack(pack(Names((b"accept",), "7")))
+    Names(names=(b'accept',), salt='7')
     >>> unpack(b"something else") is None
     True
     """
@@ -89,8 +96,8 @@ def unpack(data: object) -> Item | None:
         start = _SIZE.size + _SIZE.unpack_from(content)[0]
         described: Any = json.loads(content[_SIZE.size : start])
         texts = [str(text).encode("latin-1") for text in described[0]]
-        if len(described) == 1:
-            return Names(tuple(texts))
+        if len(described) == 2:
+            return Names(tuple(texts), str(described[1]))
         _, status, born, lifetime, public = described
         fields = tuple(zip(texts[::2], texts[1::2], strict=True))
         return Kept(int(status), fields, content[start:], float(born), float(lifetime), public is True)

@@ -18,16 +18,18 @@ class Flight:
         url: the key of its URL.
         answered: whether the handler gave a response; without one nothing is known about the next.
         landed: whether it came to an end, and was not cancelled.
+        storing: whether its answer is on its way into the store.
         stored: whether its answer lies in the store now.
         spoiled: whether something was written at its URL meanwhile, so that its answer may be out of date.
     """
 
-    __slots__ = ("_over", "answered", "key", "landed", "spoiled", "stored", "url")
+    __slots__ = ("_over", "answered", "key", "landed", "spoiled", "stored", "storing", "url")
 
     def __init__(self, key: str, url: str) -> None:
         self.key = key
         self.url = url
-        self.answered = self.landed = self.stored = self.spoiled = False
+        self.answered = self.landed = self.spoiled = False
+        self.storing = self.stored = False
         self._over = asyncio.Event()
 
     async def wait(self) -> None:
@@ -76,10 +78,14 @@ class Flights:
             self._passing[flight.key] = None
         flight.end()
 
-    def spoil(self, url: str) -> None:
-        """Let nothing be stored of what is being read at a URL now, nor be waited for by those who come."""
-        for flight in self._all:
-            if flight.url == url:
-                flight.spoiled = True
-                if self._awaited.get(flight.key) is flight:
-                    del self._awaited[flight.key]
+    def spoil(self, url: str) -> list[Flight]:
+        """Let nothing be stored of what is being read at a URL now, nor be waited for by those who come.
+
+        Return those that are storing already: when they are over they have taken it back.
+        """
+        spoiled = [flight for flight in self._all if flight.url == url]
+        for flight in spoiled:
+            flight.spoiled = True
+            if self._awaited.get(flight.key) is flight:
+                del self._awaited[flight.key]
+        return [flight for flight in spoiled if flight.storing]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from secrets import token_hex
 from typing import Final
 
 from qicore.base import Failure, Result, Success
@@ -114,8 +115,10 @@ class _Cache:
         if method not in _SAFE and response is not None and response.status_code < _FAILED:
             # Section 4.4. What is being read right now may be older than what was just written.
             key = key_of(request.scope, Asked.read(request.scope["headers"]).host)
-            self._flights.spoil(key)
+            storing = self._flights.spoil(key)
             await self._shelf.remove(key)
+            for flight in storing:
+                await flight.wait()
         return result
 
     async def _read(self, request: Request) -> Result[Response]:
@@ -151,7 +154,7 @@ class _Cache:
         found = await self._shelf.get(key)
         if not isinstance(found, Names):
             return key, found
-        place = choice_of(key, found.names, request.scope["headers"])
+        place = choice_of(key + found.salt, found.names, request.scope["headers"])
         chosen = await self._shelf.get(place)
         return place, chosen if isinstance(chosen, Kept) else None
 
@@ -186,12 +189,18 @@ class _Cache:
         kept = Kept(response.status_code, kept_fields(fields), bytes(response.body), now, lifetime, public)
         if flight.is_spoiled():
             return
+        flight.storing = True
         place = flight.url
         if names:
-            await self._shelf.put(place, Names(names), lifetime)
-            place = choice_of(place, names, request.scope["headers"])
+            found = await self._shelf.get(place)
+            choice = Names(names, token_hex(8))
+            if isinstance(found, Names) and found.names == names:
+                choice = found
+            await self._shelf.put(place, choice, lifetime)
+            place = choice_of(place + choice.salt, names, request.scope["headers"])
         await self._shelf.put(place, kept, lifetime)
         if flight.is_spoiled():  # meanwhile, while the store took its time
+            await self._shelf.remove(flight.url)
             await self._shelf.remove(place)
         else:
             flight.stored = True
