@@ -1,8 +1,10 @@
 """The same three answers from each framework: `uvicorn web_apps:NAME`, run by bench_web.py."""
 
 import os
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
 
+from fastapi import Depends
 from pydantic import BaseModel
 
 
@@ -11,6 +13,9 @@ class Item(BaseModel):
     name: str
     price: float
     tags: list[str] = []
+
+
+MANY = [Item(id=number, name="tea", price=2.5, tags=["a", "b"]) for number in range(1000)]
 
 
 def qicore() -> Any:
@@ -30,6 +35,20 @@ def qicore() -> Any:
     @app.get("/failing")
     async def failing() -> Result[Item]:
         return Failure(QiError.validation("NOT_FOUND", "there is no such item"))
+
+    async def user() -> AsyncIterator[str]:
+        yield "ann"
+
+    async def greeting(name: Annotated[str, Depends(user)]) -> Result[str]:
+        return Success(f"hello {name}")
+
+    @app.get("/depending")
+    async def depending(text: Annotated[str, Depends(greeting)]) -> Result[dict[str, str]]:
+        return Success({"greeting": text})
+
+    @app.get("/many")
+    async def many() -> Result[list[Item]]:
+        return Success(MANY)
 
     return app
 
@@ -51,7 +70,27 @@ def fastapi() -> Any:
     async def failing() -> Item:
         raise HTTPException(404, "there is no such item")
 
+    async def user() -> AsyncIterator[str]:
+        yield "ann"
+
+    async def greeting(name: Annotated[str, Depends(user)]) -> str:
+        return f"hello {name}"
+
+    @app.get("/depending")
+    async def depending(text: Annotated[str, Depends(greeting)]) -> dict[str, str]:
+        return {"greeting": text}
+
+    @app.get("/many")
+    async def many() -> list[Item]:
+        return MANY
+
     return app
+
+
+def starlette_response(value: Any) -> Any:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(value)
 
 
 def starlette() -> Any:
@@ -120,9 +159,18 @@ def blacksheep() -> Any:
     return app
 
 
+COMMON = frozenset(("/hello", "/items", "/failing"))
+PATHS = {
+    "FastAPI": COMMON | {"/depending", "/many"},
+    "qicore": COMMON | {"/depending", "/many"},
+    "Starlette": COMMON,
+    "Litestar": COMMON,
+    "BlackSheep": COMMON,
+}
+# The first is the reference.
 APPS = {
-    "qicore": qicore,
     "FastAPI": fastapi,
+    "qicore": qicore,
     "Starlette": starlette,
     "Litestar": litestar,
     "BlackSheep": blacksheep,

@@ -11,7 +11,7 @@ EVERY = packages()
 by_package = pytest.mark.parametrize("package", EVERY, ids=lambda package: package.name)
 # What calls something outside goes through a breaker, and so may stand on the resilience package beside the
 # base (docs/designs/0008).
-ON_RESILIENCE = {"qicore-http", "qicore-ai", "qicore-mcp", "qicore-database", "qicore-cache"}
+ON_RESILIENCE = {"qicore-http", "qicore-ai", "qicore-mcp", "qicore-database", "qicore-cache", "qicore-web"}
 
 
 def texts() -> dict[str, str]:

@@ -87,6 +87,7 @@ async def _told(request: Request, result: Result[Response], level: Level, proble
     if not isinstance(result, Failure):
         return result
     error = result.error
+    request.scope["qicore.error"] = error
     handler = level.handler_of(error)
     if handler is not None:
         try:

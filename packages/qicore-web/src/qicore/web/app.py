@@ -94,14 +94,18 @@ class WebApp(Routes):
         *,
         prefix: str = "/health",
         timeout: float = 2.0,
+        max_age: float = 1.0,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         """Declare `/health/live`, which is 200 while the process answers, and `/health/ready`.
 
         That is 200 when every check answers a Success within `timeout` seconds, and 503 otherwise, or while
-        `draining()` is true. The names of the checks are shown, and the codes of their errors.
+        `draining()` is true. What the checks said holds for `max_age` seconds. Their names are shown, and the
+        codes of their errors.
         """
-        for path, answer in health_routes(checks, prefix=prefix, timeout=timeout, draining=draining):
+        for path, answer in health_routes(
+            checks, prefix=prefix, timeout=timeout, max_age=max_age, draining=draining
+        ):
             self.get(path, include_in_schema=False)(answer)
 
     def openapi(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from fastapi import params
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from qicore.web.statuses import error_of_status
+from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
@@ -56,7 +57,7 @@ def limited(scope: Scope, receive: Receive, limit: int) -> Receive:
                 raise HTTPException(413, _TOO_LARGE)
         return message
 
-    return counted if any(name == b"transfer-encoding" for name, _ in scope["headers"]) else receive
+    return counted
 
 
 async def _refusing() -> Message:
@@ -115,11 +116,15 @@ class JSONBody:
         if not says_json(scope):
             raise error_of_status(415, _NOT_JSON)
         try:
+            if b"NaN" in body or b"Infinity" in body:
+                # pydantic takes these for numbers, which they are not in JSON (RFC 8259, section 6).
+                from_json(body, allow_inf_nan=False)
             return self._validate(body, strict=self._strict), []
         except ValidationError as wrong:
-            return None, [
-                {**error, "loc": ("body", *error["loc"])} for error in wrong.errors(include_url=False)
-            ]
+            errors = wrong.errors(include_url=False)
+            return None, [{**error, "loc": ("body", *error["loc"])} for error in errors]
+        except ValueError:
+            return None, [{"type": "json_invalid", "loc": ("body",), "msg": "Invalid JSON"}]
 
 
 def says_json(scope: Scope) -> bool:

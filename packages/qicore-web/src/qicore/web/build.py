@@ -71,13 +71,13 @@ def build(config: WebConfig, raw: FastAPI, declarations: Declarations, root: Lev
     built = Built(raw, routes)
     for declared in [*declarations.routes, *_own(config, built, root)]:
         try:
-            endpoint = _compiled(declared, config, problems, dependencies)
             for method in declared.methods:
+                endpoint = _compiled(declared, method, config, problems, dependencies)
                 index.add(declared.path, method, endpoint)
+                routes.append(endpoint.route)
         except (ValueError, TypeError, RuntimeError, AssertionError) as wrong:
             kind = TypeError if isinstance(wrong, TypeError) else ValueError
             raise kind(f"{'/'.join(declared.methods)} {declared.path}: {wrong}") from wrong
-        routes.append(endpoint.route)
     mounts = [
         Mount(mounted.path, app=_answered(handing_over(mounted.app), mounted.level, problems))
         for mounted in declarations.mounts
@@ -125,9 +125,9 @@ def _answered(handler: Handler, level: Level, problems: Problems, *, stacked: bo
 
 
 def _compiled(
-    declared: Declared, config: WebConfig, problems: Problems, dependencies: Dependencies
+    declared: Declared, method: str, config: WebConfig, problems: Problems, dependencies: Dependencies
 ) -> Endpoint:
-    """Return what answers a route; FastAPI analyses it, and documents it."""
+    """Return what answers one method of a route; FastAPI analyses it, and documents it."""
     handler, level = declared.handler, declared.level
     options = level.merged(declared.options)
     errors = options.pop("errors", ())
@@ -142,7 +142,7 @@ def _compiled(
     route = APIRoute(
         declared.path,
         endpoint,
-        methods=list(declared.methods),
+        methods=[method],
         dependency_overrides_provider=dependencies,
         **options,
     )

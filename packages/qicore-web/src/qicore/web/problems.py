@@ -81,6 +81,8 @@ class Problems:
         request. JSON, or HTML for a client that prefers it.
         """
         status = self.status_of(error)
+        # For whoever logs the request: the answer alone does not say all.
+        scope["qicore.error"] = error
         request_id = correlation_id(scope)
         problem: dict[str, object] = {
             "type": self._type_of(error),
