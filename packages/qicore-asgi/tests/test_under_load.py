@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from qicore.asgi import Server, ServerConfig
 from qicore.base.testing import assert_success
 from qicore_testkit.http_load import Report, loading
+from qicore_testkit.leftovers import nothing_left
 
 APP = "qicore_testkit.pid_app:app"
 CLIENTS = 32
@@ -36,11 +37,17 @@ sys.exit(0 if result.is_success else result.error.to_string())
 """
 
 
+@pytest.fixture(autouse=True)
+def leaves_nothing() -> Generator[None]:
+    with nothing_left():
+        yield
+
+
 @asynccontextmanager
 async def program(workers: int) -> AsyncGenerator[tuple[subprocess.Popen[str], int]]:
     """Run a script that serves in the foreground; it has ended when the block ends."""
     command = [sys.executable, "-c", PROGRAM, str(workers)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: ASYNC220 - it does not wait
     try:
         assert process.stdout is not None
         yield process, int(await asyncio.to_thread(process.stdout.readline))
@@ -60,7 +67,12 @@ def assert_none_lost(report: Report) -> None:
 
 
 async def healthy(server: Server) -> None:
-    while not (await server.health()).unwrap().healthy:
+    while not (await server.health()).unwrap().healthy:  # noqa: ASYNC110 - it is seen from outside
+        await asyncio.sleep(0.02)
+
+
+async def gone(server: Server, pid: int) -> None:
+    while pid in {worker.pid for worker in server.workers().unwrap()}:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.02)
 
 
@@ -154,8 +166,7 @@ async def test_a_kill_loses_only_what_that_worker_held(workers: int) -> None:
                 victim = server.workers().unwrap()[0].pid
                 killed[victim] = time.monotonic()
                 os.kill(victim, signal.SIGKILL)
-                while any(worker.pid == victim for worker in server.workers().unwrap()):
-                    await asyncio.sleep(0.01)
+                await gone(server, victim)
                 await healthy(server)
             await asyncio.sleep(0.5)
         health = (await server.health()).unwrap()
@@ -206,8 +217,7 @@ async def test_a_blocked_worker_loses_only_what_it_held() -> None:
         async with loading(server.port, clients=CLIENTS) as load:
             await asyncio.sleep(1)
             os.kill(victim, signal.SIGSTOP)
-            while any(worker.pid == victim for worker in server.workers().unwrap()):
-                await asyncio.sleep(0.05)
+            await gone(server, victim)
             await healthy(server)
             await asyncio.sleep(0.5)
         report = load.report

@@ -16,16 +16,18 @@ from typing import Any, Final
 
 from qicore.asgi.config import ServerConfig
 from qicore.asgi.control import Control
-from qicore.asgi.errors import start_timed_out
+from qicore.asgi.errors import spawn_failed, start_timed_out, worker_died
+from qicore.asgi.process import end_of
 from qicore.asgi.state import Statistics, WorkerInfo, WorkerState
+from qicore.asgi.watchdog import END_TIME
 from qicore.base import Failure, QiError, Result, Success
 
 __all__ = ["Child"]
 
 log: Final = logging.getLogger("qicore.asgi")
 
-_POLL: Final = 0.01
 _DUMP_TIME: Final = 0.5
+_LAST_WORDS: Final = 1.0
 
 
 class Child:
@@ -37,20 +39,18 @@ class Child:
         self.state = WorkerState.STARTING
         self.statistics = Statistics()
         self.started = self.heard = time.monotonic()
-        self.outcome: Result[None] = Success(None)
-        """What became of the draining."""
         self.wants_to_retire: Callable[[], None] = lambda: None
+        self._drained: Result[None] | None = None
         self._ready: asyncio.Future[Result[None]] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: Control | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
-        """The process id."""
-        assert self._process is not None
-        return self._process.pid
+        """The process id; 0 where none could be started."""
+        return 0 if self._process is None else self._process.pid
 
     @property
     def is_alive(self) -> bool:
@@ -77,16 +77,26 @@ class Child:
         fds = (theirs.fileno(), listener.fileno())
         command = [sys.executable, "-m", "qicore.asgi.worker", *map(str, fds), config.loop]
         try:
-            self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)  # noqa: ASYNC220, S603 - it does not wait; our own module
-        except BaseException:
+            process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)  # noqa: ASYNC220, S603 - it does not wait; its own module
+        except OSError as cause:
             ours.close()
-            raise
+            self._settle(Failure(spawn_failed(cause)))
+            self._ended.set()
+            return
         finally:
             theirs.close()
-        self._control = await Control.over(ours)
-        # The children's own passwords travel over a pair of sockets that nobody else sees.
+        self._process = process
+        try:
+            self._control = await Control.over(ours)
+        except BaseException:
+            ours.close()
+            process.kill()
+            process.wait()
+            self._ended.set()
+            raise
+        # A password of the key travels over a pair of sockets that nobody else sees.
         self._control.send("hello", app=app, config=asdict(config), admitting=admitting, logging=logging_on)
-        self._listening = asyncio.create_task(self._listen(), name=f"qicore.asgi worker {self.pid}")
+        self._following = asyncio.create_task(self._follow(), name=f"qicore.asgi worker {self.pid}")
 
     async def ready(self, seconds: float) -> Result[None]:
         """Return when it serves; the Failure it met, or ASGI_START_TIMEOUT after so many seconds."""
@@ -103,16 +113,17 @@ class Child:
 
     async def drain(self, seconds: float) -> Result[None]:
         """Let it finish what it does and end; it is killed when it takes longer than that."""
+        if not self.is_alive:
+            return Success(None)
         self.state = WorkerState.DRAINING
         self.send("drain", seconds=seconds)
         try:
-            # It needs a moment more to end the application, when the time is over.
-            async with asyncio.timeout(seconds + 5.0):
+            async with asyncio.timeout(seconds + END_TIME):
                 await self._ended.wait()
         except TimeoutError:
             log.error("worker %d did not end after it was told to: it is killed", self.pid)
-            await self.kill()
-        return self.outcome
+            await self.abort()
+        return Failure(self._died("drained")) if self._drained is None else self._drained
 
     async def abort(self) -> None:
         """End a worker that is stuck, after its stack was written to stderr."""
@@ -136,23 +147,29 @@ class Child:
         """Return when the process has ended and is reaped."""
         await self._ended.wait()
 
-    async def _listen(self) -> None:
+    async def _follow(self) -> None:
+        """Hear what it says, until it has ended."""
         assert self._control is not None
         assert self._process is not None
+        hearing = asyncio.create_task(self._hear_all(self._control))
+        ending = asyncio.create_task(end_of(self._process))
         try:
-            while (message := await self._control.receive()) is not None:
-                self._hear(message)
+            # Not by the end of the connection alone: a process that the application forked may hold it open.
+            await asyncio.wait([hearing, ending], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([hearing], timeout=_LAST_WORDS)
+            await asyncio.wait([ending], timeout=END_TIME)
         finally:
-            # The end of the connection is the end of the process, or of one that has closed all its files.
+            hearing.cancel()
+            if self._process.poll() is None:
+                self._process.kill()
+            await asyncio.wait([ending])
             await self._control.close()
-            deadline = time.monotonic() + 5.0
-            while self._process.poll() is None:
-                if time.monotonic() > deadline:
-                    self._process.kill()
-                await asyncio.sleep(_POLL)
-            if not self._ready.done():
-                self._ready.set_result(Failure(self._died()))
+            self._settle(Failure(self._died("ready")))
             self._ended.set()
+
+    async def _hear_all(self, control: Control) -> None:
+        while (message := await control.receive()) is not None:
+            self._hear(message)
 
     def _hear(self, message: dict[str, Any]) -> None:
         self.heard = time.monotonic()
@@ -166,17 +183,13 @@ class Child:
             self._settle(Failure(QiError.from_structured_data(message["error"])))
         elif kind == "retire":
             self.wants_to_retire()
-        elif kind == "drained" and message["error"] is not None:
-            self.outcome = Failure(QiError.from_structured_data(message["error"]))
+        else:
+            error = message["error"]
+            self._drained = Success(None) if error is None else Failure(QiError.from_structured_data(error))
 
     def _settle(self, result: Result[None]) -> None:
         if not self._ready.done():
             self._ready.set_result(result)
 
-    def _died(self) -> QiError:
-        assert self._process is not None
-        return QiError.unknown(
-            "ASGI_WORKER_DIED",
-            f"the worker ended (status {self._process.returncode}) before it was ready: see its output",
-            status=self._process.returncode,
-        )
+    def _died(self, before: str) -> QiError:
+        return worker_died(self.pid, None if self._process is None else self._process.returncode, before)

@@ -12,8 +12,11 @@ __all__ = [
     "bind_failed",
     "drain_timed_out",
     "lifespan_failed",
+    "reload_failed",
+    "spawn_failed",
     "start_timed_out",
     "tls_failed",
+    "worker_died",
     "wrong_state",
 ]
 
@@ -75,6 +78,34 @@ def drain_timed_out(cut: int, seconds: float) -> QiError:
         cancelled=cut,
         seconds=seconds,
     )
+
+
+def spawn_failed(cause: OSError) -> QiError:
+    """Return ASGI_WORKER_DIED [UNKNOWN]: the system starts no further process."""
+    reason = cause.strerror or type(cause).__name__
+    error = QiError.unknown("ASGI_WORKER_DIED", f"a worker can't be started: {reason}")
+    error.__cause__ = cause
+    return error
+
+
+def worker_died(pid: int, status: int | None, before: str) -> QiError:
+    """Return ASGI_WORKER_DIED [UNKNOWN]: a worker's process ended too early, by itself or by a signal."""
+    how = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
+    return QiError.unknown(
+        "ASGI_WORKER_DIED",
+        f"worker {pid} ended {how} before it was {before}: its output may tell why",
+        pid=pid,
+        status=status,
+    )
+
+
+def reload_failed(cause: QiError, replaced: int, workers: int) -> QiError:
+    """Return ASGI_RELOAD_FAILED [CONFIGURATION]: a new worker did not start, and the old ones go on."""
+    old = "the old workers go on" if replaced == 0 else f"{workers - replaced} old workers go on"
+    error = QiError.configuration(
+        "ASGI_RELOAD_FAILED", f"{old}: {cause.message}", replaced=replaced, workers=workers
+    )
+    return error.with_cause(cause)
 
 
 def wrong_state(operation: str, state: str, allowed: str) -> QiError:

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
 import time
 from functools import cache
+from typing import Final
 
 import psutil
 from qicore.asgi.state import ServerState, Statistics, WorkerInfo, WorkerState
 
-__all__ = ["memory_of", "this_process"]
+__all__ = ["end_of", "memory_of", "this_process"]
+
+_POLL: Final = 0.05
 
 
 @cache
 def _process(pid: int | None) -> psutil.Process:
     return psutil.Process(pid)
+
+
+async def end_of(process: subprocess.Popen[bytes]) -> None:
+    """Return when a child has ended; it is reaped then."""
+    loop = asyncio.get_running_loop()
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # not on this system
+        while process.poll() is None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(_POLL)
+        return
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        while process.poll() is None:
+            await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def memory_of(pid: int | None = None) -> int:

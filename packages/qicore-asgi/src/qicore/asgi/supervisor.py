@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from qicore.asgi.child import Child
 from qicore.asgi.config import ServerConfig
+from qicore.asgi.errors import reload_failed, wrong_state
 from qicore.asgi.sockets import stop_new_connections, wait_until_empty
-from qicore.asgi.state import Statistics, WorkerInfo, WorkerState
+from qicore.asgi.state import ServerState, Statistics, WorkerInfo, WorkerState
 from qicore.base import Failure, QiError, Result, Success
 
 __all__ = ["Supervisor", "delay_before"]
@@ -54,11 +55,11 @@ class Supervisor:
         self._listener = listener
         self._logging_on = logging_on
         self._children: dict[int, Child] = {}
-        self._draining: set[Child] = set()
+        self._everybody: set[Child] = set()
         self._failures: dict[int, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changing = asyncio.Lock()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self.admitting = True
         self.wanted = config.workers
         self.restarts = 0
@@ -66,15 +67,15 @@ class Supervisor:
 
     async def start(self) -> Result[None]:
         """Start all workers; a Failure, of the first that can't, leaves none behind."""
-        made = [await self._spawn(slot, 0) for slot in range(self.wanted)]
         try:
+            made = [await self._spawn(slot, 0) for slot in range(self.wanted)]
             for child in made:
-                ready = await child.ready(self._config.start_timeout)
+                ready = await self._ready_or_killed(child)
                 if ready.error is not None:
-                    await self._kill(made)
+                    await self._kill_everybody()
                     return ready
         except BaseException:
-            await asyncio.shield(self._kill(made))
+            await asyncio.shield(self._kill_everybody())
             raise
         for child in made:
             self._adopt(child)
@@ -83,16 +84,18 @@ class Supervisor:
 
     async def shutdown(self, seconds: float) -> Result[None]:
         """Drain all workers at once, and end."""
-        self._stopping = True
+        self._stopping.set()
         stop_new_connections(self._listener)
         if any(child.state is WorkerState.RUNNING for child in self._children.values()):
             await wait_until_empty(self._listener)
         self._listener.close()
-        everybody = [*self._children.values(), *self._draining]
+        results: list[Result[None]] = []
         try:
-            results = await asyncio.gather(*(child.drain(seconds) for child in everybody))
+            # Again, since a worker may just be on its way into the world.
+            while self._everybody:
+                results += await asyncio.gather(*(self._end(child, seconds) for child in self._everybody))
         except BaseException:
-            await asyncio.shield(self._kill(everybody))
+            await asyncio.shield(self._kill_everybody())
             raise
         finally:
             self._children.clear()
@@ -102,9 +105,19 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
         return next((result for result in results if result.error is not None), Success(None))
 
+    async def _end(self, child: Child, seconds: float) -> Result[None]:
+        if child.state is WorkerState.STARTING:
+            # It serves nobody yet; whoever waits for it learns that it has ended.
+            await child.kill()
+            self._everybody.discard(child)
+            return Success(None)
+        result = await child.drain(seconds)
+        self._everybody.discard(child)
+        return result
+
     def hurry(self) -> None:
         """Let `shutdown` wait no longer."""
-        for child in (*self._children.values(), *self._draining):
+        for child in self._everybody:
             child.send("hurry")
 
     def accept(self) -> None:
@@ -123,8 +136,9 @@ class Supervisor:
     @property
     def workers(self) -> tuple[WorkerInfo, ...]:
         """All workers, those that drain last."""
-        everybody = [*sorted(self._children.values(), key=lambda child: child.slot), *self._draining]
-        return tuple(child.info for child in everybody if child.is_alive)
+        serving = sorted(self._children.values(), key=lambda child: child.slot)
+        draining = sorted(self._everybody.difference(serving), key=lambda child: child.started)
+        return tuple(child.info for child in (*serving, *draining) if child.is_alive)
 
     @property
     def statistics(self) -> Statistics:
@@ -136,6 +150,8 @@ class Supervisor:
     async def scale(self, number: int) -> Result[None]:
         """Have so many workers from now on: start more, or drain the last ones."""
         async with self._changing:
+            if self._stopping.is_set():
+                return Failure(_is_stopping("scale()"))
             for slot in range(len(self._children), number):
                 child = await self._spawn(slot, 0)
                 ready = await self._ready_or_killed(child)
@@ -145,34 +161,39 @@ class Supervisor:
                 self.wanted = slot + 1
             leaving = [self._children.pop(slot) for slot in sorted(self._children) if slot >= number]
             self.wanted = number
-            await asyncio.gather(*(self._retire(child) for child in leaving))
+            retiring = [self._keep(self._retire(child)) for child in leaving]
+        if retiring:
+            await asyncio.wait(retiring)
         return Success(None)
 
     async def reload(self) -> Result[None]:
         """Replace every worker by one with the application as it is now.
 
         Each new worker serves before the old one drains. When a new one does not start, the Failure tells
-        why, and the old ones go on.
+        why, and the old ones go on. A reload waits for the one before it.
         """
         async with self._changing:
+            if self._stopping.is_set():
+                return Failure(_is_stopping("reload()"))
             retiring: list[asyncio.Task[None]] = []
-            for slot in sorted(self._children):
+            slots = sorted(self._children)
+            failed: QiError | None = None
+            for slot in slots:
                 replaced = await self._replace(slot)
+                if self._stopping.is_set():
+                    return Failure(_is_stopping("reload()"))
                 if replaced.error is not None:
-                    await asyncio.gather(*retiring)
-                    return Failure(
-                        QiError.configuration(
-                            "ASGI_RELOAD_FAILED", f"the old workers go on: {replaced.error.message}"
-                        ).with_cause(replaced.error)
-                    )
+                    failed = reload_failed(replaced.error, len(retiring), len(slots))
+                    break
                 retiring.append(self._keep(self._retire(replaced.unwrap())))
-            await asyncio.gather(*retiring)
-        return Success(None)
+        # Not within the lock: a request that takes long must not keep a dead worker from being replaced.
+        if retiring:
+            await asyncio.wait(retiring)
+        return Success(None) if failed is None else Failure(failed)
 
     async def _replace(self, slot: int) -> Result[Child]:
         """Put a new worker in the place of one, and return the old one, which still serves."""
-        old = self._children[slot]
-        child = await self._spawn(slot, old.restarts)
+        child = await self._spawn(slot, self._children[slot].restarts)
         ready = await self._ready_or_killed(child)
         if ready.error is not None:
             return Failure(ready.error)
@@ -182,6 +203,8 @@ class Supervisor:
 
     async def _spawn(self, slot: int, restarts: int) -> Child:
         child = Child(slot, restarts)
+        self._everybody.add(child)
+        self._keep(self._forget(child))
         await child.start(
             self._app,
             self._config,
@@ -191,6 +214,10 @@ class Supervisor:
         )
         return child
 
+    async def _forget(self, child: Child) -> None:
+        await child.wait()
+        self._everybody.discard(child)
+
     async def _ready_or_killed(self, child: Child) -> Result[None]:
         try:
             ready = await child.ready(self._config.start_timeout)
@@ -198,7 +225,11 @@ class Supervisor:
             await asyncio.shield(child.kill())
             raise
         if ready.error is not None:
-            await child.kill()
+            # What takes too long is seen in its stack.
+            await (child.abort() if ready.error.code == "ASGI_START_TIMEOUT" else child.kill())
+        elif self._stopping.is_set():
+            # It serves already: shutdown() drains it.
+            return Failure(_is_stopping("a new worker"))
         return ready
 
     def _adopt(self, child: Child) -> None:
@@ -216,7 +247,7 @@ class Supervisor:
     async def _mourn(self, child: Child) -> None:
         """Replace a worker when it ends without having been told to."""
         await child.wait()
-        if self._stopping or self._children.get(child.slot) is not child:
+        if self._stopping.is_set() or self._children.get(child.slot) is not child:
             return
         slot, lived = child.slot, time.monotonic() - child.started
         early = lived < self._config.restart_backoff_max
@@ -226,7 +257,7 @@ class Supervisor:
         await self._revive(slot, child)
 
     async def _revive(self, slot: int, dead: Child) -> None:
-        while not self._stopping and self._children.get(slot) is dead:
+        while not self._stopping.is_set() and self._children.get(slot) is dead:
             delay = delay_before(self._failures[slot], self._config)
             if delay:
                 log.warning("worker %d is replaced in %.1f seconds", slot, delay)
@@ -239,51 +270,60 @@ class Supervisor:
                 if ready.error is None:
                     self._adopt(child)
                     return
+            if self._stopping.is_set():
+                return
             self._failures[slot] += 1
             log.error("a new worker %d did not start: %s", slot, ready.error)
 
     async def _renew(self, child: Child) -> None:
-        """Replace a worker that has answered enough requests."""
+        """Replace a worker that asks for it: it has answered enough requests, or a SIGTERM came to it."""
         async with self._changing:
             # Meanwhile it may have been replaced for another reason.
             if self._children.get(child.slot) is not child or not child.is_alive:
                 return
             replaced = await self._replace(child.slot)
         if replaced.error is not None:
-            log.error("worker %d stays, since a new one did not start: %s", child.pid, replaced.error)
+            if not self._stopping.is_set():
+                log.error("worker %d stays, since a new one did not start: %s", child.pid, replaced.error)
             return
         await self._retire(replaced.unwrap())
 
     async def _retire(self, child: Child) -> None:
-        self._draining.add(child)
-        try:
-            drained = await child.drain(self._config.drain_timeout)
-        finally:
-            self._draining.discard(child)
+        drained = await child.drain(self._config.drain_timeout)
         if drained.error is not None:
             log.warning("worker %d: %s", child.pid, drained.error.message)
 
     async def _watch(self) -> None:
         """Abort workers whose event loops have told nothing for too long."""
+        pause = self._config.heartbeat / 2
+        looked = time.monotonic()
         while True:
-            await asyncio.sleep(self._config.heartbeat / 2)
-            now = time.monotonic()
-            for child in (*self._children.values(), *self._draining):
-                if child.is_alive and now - child.heard > self._config.stuck_after:
+            await asyncio.sleep(pause)
+            late, looked = time.monotonic() - looked - pause, time.monotonic()
+            for child in tuple(self._everybody):
+                if late > pause:
+                    # This process itself stood still, and may not have heard what was told.
+                    child.heard += late
+                silent = looked - child.heard
+                if silent > self._config.stuck_after and child.state is not WorkerState.STARTING:
                     log.error(
                         "worker %d has told nothing for %.1f seconds: its event loop is blocked, or it is"
                         " stopped. It is ended",
                         child.pid,
-                        now - child.heard,
+                        silent,
                     )
-                    child.heard = now  # once is enough
+                    child.heard = looked  # once is enough
                     self._keep(child.abort())
 
-    async def _kill(self, children: list[Child]) -> None:
-        await asyncio.gather(*(child.kill() for child in children))
+    async def _kill_everybody(self) -> None:
+        await asyncio.gather(*(child.kill() for child in tuple(self._everybody)))
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _is_stopping(operation: str) -> QiError:
+    return wrong_state(operation, ServerState.DRAINING, ServerState.RUNNING)

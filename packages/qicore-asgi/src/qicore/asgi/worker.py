@@ -10,14 +10,15 @@ import signal
 import socket
 import sys
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Final
 
 from qicore.asgi.apps import load_app
 from qicore.asgi.config import ServerConfig
 from qicore.asgi.control import Control
 from qicore.asgi.engine import Engine
 from qicore.asgi.loops import loop_factory
-from qicore.base import QiError
+from qicore.asgi.watchdog import END_TIME, Watchdog
+from qicore.base import Failure, Result
 
 __all__ = ["main"]
 
@@ -27,91 +28,88 @@ log: Final = logging.getLogger("qicore.asgi")
 class Worker:
     """Does what the supervisor says, and tells it how that goes."""
 
-    def __init__(self, control: Control, listener: socket.socket) -> None:
+    def __init__(self, control: Control, listener: socket.socket, watchdog: Watchdog) -> None:
         self._control = control
         self._listener = listener
+        self._watchdog = watchdog
         self._engine: Engine | None = None
-        self._asked: dict[str, Any] = {}
+        self._seconds: float | None = None
+        self._enough = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until the supervisor says that it is enough, or is gone, or a SIGTERM comes."""
+        """Serve until the supervisor says that it is enough, or is gone."""
         hello = await self._control.receive()
         if hello is None:
             return
         if hello["logging"]:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         config = ServerConfig(**hello["config"])
-        failed = await self._start(hello["app"], config, admitting=hello["admitting"])
-        if failed is not None:
-            self._control.send("failed", error=failed.to_structured_data())
+        self._watchdog.grace = config.drain_timeout + END_TIME
+        started = await self._start(hello["app"], config, admitting=hello["admitting"])
+        if started.error is not None:
+            self._control.send("failed", error=started.error.to_structured_data())
             return
-        terminate = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate.set)
+        engine = self._engine = started.unwrap()
+        # Whoever ends one worker wants its work to go on: the supervisor replaces it first.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._control.send, "retire")
         self._control.send("ready")
-        beats = asyncio.create_task(self._beat(config))
-        orders = asyncio.create_task(self._obey())
-        terminated = asyncio.create_task(terminate.wait())
-        await asyncio.wait([orders, terminated], return_when=asyncio.FIRST_COMPLETED)
-        orders.cancel()
-        terminated.cancel()
-        hurry = asyncio.create_task(self._hear_hurry())
-        seconds = self._asked.get("seconds", config.drain_timeout)
-        engine = self._engine
-        assert engine is not None
-        drained = await engine.drain(seconds, last=False)
-        beats.cancel()
-        hurry.cancel()
+        tasks = [asyncio.create_task(self._beat(engine, config)), asyncio.create_task(self._obey(engine))]
+        await self._enough.wait()
+        drained = await engine.drain(
+            config.drain_timeout if self._seconds is None else self._seconds, last=False
+        )
+        for task in tasks:
+            task.cancel()
         error = drained.error
         self._control.send("drained", error=None if error is None else error.to_structured_data())
 
-    async def _start(self, name: str, config: ServerConfig, *, admitting: bool) -> QiError | None:
+    async def _start(self, name: str, config: ServerConfig, *, admitting: bool) -> Result[Engine]:
         # Imported on the event loop's thread, where applications expect to be made.
         loaded = load_app(name, app_dir=config.app_dir, factory=config.factory)
         if loaded.error is not None:
-            return loaded.error
-        self._engine = Engine(loaded.unwrap(), config, self._listener)
+            # The traceback does not travel; whoever develops needs it.
+            log.error("%s", loaded.error.message, exc_info=loaded.error.__cause__)
+            return Failure(loaded.error)
+        engine = Engine(loaded.unwrap(), config, self._listener)
         if not admitting:
-            self._engine.gate.close()
-        return (await self._engine.start()).error
+            engine.gate.close()
+        return (await engine.start()).map(lambda _: engine)
 
-    async def _obey(self) -> None:
-        """Do what is said, until that is to drain."""
-        assert self._engine is not None
+    async def _obey(self, engine: Engine) -> None:
+        """Do what is said; the end of the connection is the end of the supervisor."""
         while (order := await self._control.receive()) is not None:
-            if order["type"] == "drain":
-                self._asked = order
-                return
-            if order["type"] == "accept":
-                self._engine.gate.open()
-            elif order["type"] == "reject":
-                self._engine.gate.close()
+            match order["type"]:
+                case "accept":
+                    engine.gate.open()
+                case "reject":
+                    engine.gate.close()
+                case "drain":
+                    self._seconds = order["seconds"]
+                    self._enough.set()
+                case _:
+                    engine.hurry()
+        self._enough.set()
 
-    async def _hear_hurry(self) -> None:
-        assert self._engine is not None
-        while (order := await self._control.receive()) is not None:
-            if order["type"] == "hurry":
-                self._engine.hurry()
-
-    async def _beat(self, config: ServerConfig) -> None:
+    async def _beat(self, engine: Engine, config: ServerConfig) -> None:
         """Tell that the event loop turns, and what the engine does."""
         limit = config.max_requests
         if limit is not None:
             limit += random.randint(0, config.max_requests_jitter)  # noqa: S311 - no secret
         while True:
-            assert self._engine is not None
-            statistics = self._engine.statistics
+            statistics = engine.statistics
             self._control.send("beat", **asdict(statistics))
             if limit is not None and statistics.requests >= limit:
                 self._control.send("retire")
-                limit = None
+                # It stays where no other can take its place, and asks again.
+                limit = statistics.requests + config.max_requests if config.max_requests else None
             await asyncio.sleep(config.heartbeat)
 
 
-async def serve(control_end: socket.socket, listener: socket.socket) -> None:
+async def serve(control_end: socket.socket, listener: socket.socket, watchdog: Watchdog) -> None:
     """Run a worker on what it inherited."""
     control = await Control.over(control_end)
     try:
-        await Worker(control, listener).run()
+        await Worker(control, listener, watchdog).run()
     finally:
         await control.close()
         listener.close()
@@ -125,8 +123,13 @@ def main() -> None:
     # They come to the whole process group of a terminal; the supervisor says what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    control, listener = (socket.socket(fileno=int(number)) for number in (control_fd, listener_fd))
+    # What the application starts must not keep them open after this process's end.
+    control.set_inheritable(False)
+    listener.set_inheritable(False)
+    watchdog = Watchdog(control)
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        runner.run(serve(socket.socket(fileno=int(control_fd)), socket.socket(fileno=int(listener_fd))))
+        runner.run(serve(control, listener, watchdog))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""What a test of processes and sockets left behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+__all__ = ["nothing_left"]
+
+_PATIENCE = 10.0
+
+
+@contextmanager
+def nothing_left() -> Generator[None]:
+    """Fail when the block leaves a process (a zombie, too), or an open socket or pipe, behind."""
+    import psutil
+
+    this = psutil.Process()
+    before = _state(this)
+    yield
+    deadline = time.monotonic() + _PATIENCE
+    # What was killed takes a moment to vanish.
+    while (left := [new - old for new, old in zip(_state(this), before, strict=True)]) != [set(), set()]:
+        assert time.monotonic() < deadline, f"left behind: processes {left[0]}, descriptors {left[1]}"
+        time.sleep(0.05)
+
+
+def _state(this: psutil.Process) -> tuple[set[int], set[str]]:
+    import os
+    from pathlib import Path
+
+    open_ones: set[str] = set()
+    for entry in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ():
+        try:
+            target = os.readlink(entry)  # noqa: PTH115 - the text is wanted: such links lead nowhere
+        except OSError:
+            continue
+        if target.startswith(("socket:", "pipe:", "anon_inode:[pidfd]")):
+            open_ones.add(f"{entry.name} {target}")
+    return {child.pid for child in this.children(recursive=True)}, open_ones
