@@ -98,6 +98,7 @@ async def test_what_the_document_does_not_say_is_refused(path: str, body: object
     [
         {"number": 1},
         {"number": 1.5, "at": "2026-11-23T15:00:00Z", "id": "5c1f4b6e-90c7-4d6e-8a51-3f3d2a8f2d11"},
+        {"number": 1, "count": 2.0, "pairs": [[1.0, "a"]]},
         {"number": 1, "colour": "red", "pairs": [[1, "a"]], "flag": True, "unknown": 1},
     ],
 )

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, cast
 from fastapi import params
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import from_json, to_json
 from qicore.web.statuses import error_of_status
-from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
@@ -122,9 +122,26 @@ class JSONBody:
             return self._validate(body, strict=self._strict), []
         except ValidationError as wrong:
             errors = wrong.errors(include_url=False)
-            return None, [{**error, "loc": ("body", *error["loc"])} for error in errors]
         except ValueError:
             return None, [{"type": "json_invalid", "loc": ("body",), "msg": "Invalid JSON"}]
+        if any(error["type"] == "int_type" and isinstance(error["input"], float) for error in errors):
+            # To JSON Schema 1.0 is an integer (2020-12, section 6.1.1), to a strict pydantic it is none.
+            try:
+                return self._validate(to_json(_with_integers(from_json(body))), strict=self._strict), []
+            except ValidationError as wrong:
+                errors = wrong.errors(include_url=False)
+        return None, [{**error, "loc": ("body", *error["loc"])} for error in errors]
+
+
+def _with_integers(value: Any) -> Any:
+    """Return JSON with integers where it has floats that are whole."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, dict):
+        return {key: _with_integers(item) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_with_integers(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def says_json(scope: Scope) -> bool:
