@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ def nothing_left() -> Generator[None]:
     this = psutil.Process()
     before = _state(this)
     yield
+    gc.collect()  # what an exception's traceback held
     deadline = time.monotonic() + _PATIENCE
     # What was killed takes a moment to vanish.
     while (left := [new - old for new, old in zip(_state(this), before, strict=True)]) != [set(), set()]:

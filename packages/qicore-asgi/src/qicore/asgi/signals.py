@@ -56,6 +56,7 @@ class _Runner:
         self._server = server
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._scaling = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def hear(self, name: str) -> None:
@@ -108,8 +109,9 @@ class _Runner:
             log.info("reloaded")
 
     async def _scale(self, by: int) -> None:
-        health = (await self._server.health()).unwrap()
-        scaled = await self._server.scale(health.wanted + by)
+        async with self._scaling:  # each signal counts from where the one before it has led
+            health = (await self._server.health()).unwrap()
+            scaled = await self._server.scale(health.wanted + by)
         if scaled.error is not None:
             log.error("not scaled: %s", scaled.error)
 

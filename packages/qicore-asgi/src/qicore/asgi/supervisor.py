@@ -136,9 +136,8 @@ class Supervisor:
     @property
     def workers(self) -> tuple[WorkerInfo, ...]:
         """All workers, those that drain last."""
-        serving = sorted(self._children.values(), key=lambda child: child.slot)
-        draining = sorted(self._everybody.difference(serving), key=lambda child: child.started)
-        return tuple(child.info for child in (*serving, *draining) if child.is_alive)
+        told = [child.info for child in self._everybody if child.is_alive]
+        return tuple(sorted(told, key=lambda one: (one.state is WorkerState.DRAINING, one.slot, -one.age)))
 
     @property
     def statistics(self) -> Statistics:
@@ -263,7 +262,7 @@ class Supervisor:
                 log.warning("worker %d is replaced in %.1f seconds", slot, delay)
                 await asyncio.sleep(delay)
             async with self._changing:
-                if self._children.get(slot) is not dead:  # shutdown() has forgotten all
+                if self._stopping.is_set() or self._children.get(slot) is not dead:
                     return
                 child = await self._spawn(slot, dead.restarts + 1)
                 ready = await self._ready_or_killed(child)
@@ -279,7 +278,7 @@ class Supervisor:
         """Replace a worker that asks for it: it has answered enough requests, or a SIGTERM came to it."""
         async with self._changing:
             # Meanwhile it may have been replaced for another reason.
-            if self._children.get(child.slot) is not child or not child.is_alive:
+            if self._stopping.is_set() or self._children.get(child.slot) is not child or not child.is_alive:
                 return
             replaced = await self._replace(child.slot)
         if replaced.error is not None:
