@@ -57,7 +57,8 @@ async def program(workers: int) -> AsyncGenerator[tuple[subprocess.Popen[str], i
 
 
 def options(**changes: Any) -> ServerConfig:
-    return ServerConfig(port=0, **{"restart_backoff": 0.05, "restart_backoff_max": 0.1} | changes)
+    given: dict[str, Any] = {"restart_backoff": 0.05, "restart_backoff_max": 0.1, **changes}
+    return ServerConfig(port=0, **given)
 
 
 def assert_none_lost(report: Report) -> None:

@@ -283,9 +283,13 @@ class Server:
         SIGINT and SIGTERM drain, a second one cancels what is still in flight. With workers, SIGHUP reloads,
         SIGTTIN and SIGTTOU add and remove a worker. Signals are heard in the main thread only.
         """
-        started = await self.start()
-        if started.error is not None:
-            return started
+        # Signals that come while it starts have their meaning, too.
+        return await run_with_signals(self, starts=True)
+
+    async def wait(self) -> Result[None]:
+        """Do what `serve` does once the server runs. ASGI_WRONG_STATE where it does not."""
+        if self._state is not ServerState.RUNNING:
+            return Failure(wrong_state("wait()", self._state, ServerState.RUNNING))
         return await run_with_signals(self)
 
     def run(self) -> Result[None]:

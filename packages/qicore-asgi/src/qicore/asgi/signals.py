@@ -26,8 +26,11 @@ _NAMES: Final = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP", "SIGTTIN", "SIGTTOU"
 _STOPPING: Final = frozenset(("SIGINT", "SIGTERM", "SIGBREAK"))
 
 
-async def run_with_signals(server: Server) -> Result[None]:
-    """Serve until a signal, or somebody else, says to stop; the handlers of before are put back."""
+async def run_with_signals(server: Server, *, starts: bool = False) -> Result[None]:
+    """Serve until a signal or somebody else says to stop; then put the handlers of before back.
+
+    With `starts`, the server is started first.
+    """
     loop = asyncio.get_running_loop()
     runner = _Runner(server)
     before: dict[signal.Signals, Any] = {}
@@ -43,6 +46,10 @@ async def run_with_signals(server: Server) -> Result[None]:
                 # Not loop.add_signal_handler: that could not put the handlers of before back.
                 signal.signal(number, heard)
     try:
+        if starts:
+            started = await runner.start()
+            if started.error is not None or server.state is ServerState.STOPPED:
+                return started
         return await runner.run()
     finally:
         for number, handler in before.items():
@@ -81,6 +88,20 @@ class _Runner:
         finally:
             for task in (*waits, *self._tasks):
                 task.cancel()
+
+    async def start(self) -> Result[None]:
+        """Start the server; one that is told to stop meanwhile is stopped again."""
+        starting = asyncio.create_task(self._server.start())
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait([starting, stop], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait([starting])
+            return Success(None) if starting.cancelled() else starting.result()
+        finally:
+            stop.cancel()
+            starting.cancel()
 
     async def _drain(self) -> Result[None]:
         if self._server.state is not ServerState.RUNNING:
