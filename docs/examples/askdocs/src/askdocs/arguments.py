@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from qicore.cli import Parser, choice, command, int_range, lift, one_of, option, positional, program, sequence
 
-__all__ = ["Arguments", "Ask", "Command", "Flags", "Ingest", "Report", "Stats", "parser"]
+__all__ = ["Arguments", "Ask", "Command", "Flags", "Ingest", "Report", "Serve", "Stats", "parser"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,16 @@ class Stats:
     json: bool
 
 
-Command: TypeAlias = Ingest | Ask | Report | Stats
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serve:
+    """`askdocs serve`."""
+
+    host: str | None
+    port: int | None
+    workers: int | None
+
+
+Command: TypeAlias = Ingest | Ask | Report | Stats | Serve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +110,13 @@ def parser() -> Parser[Arguments]:
         help="write an HTML page on the index",
     ).into(Report)
     stats = command("stats", json, help="show the index in figures").into(Stats)
+    serve = command(
+        "serve",
+        option("--host", str, metavar="ADDRESS", help="where to listen"),
+        option("--port", int_range(0, 65535), help="0: a free one"),
+        option("--workers", int_range(1, 64), metavar="COUNT", help="processes that serve"),
+        help="serve a search page and a JSON API, until it is told to stop",
+    ).into(Serve)
     flags = sequence(
         option(
             "--config", str, "-c", metavar="FILE", help="settings in YAML, JSON or TOML; else askdocs.yaml"
@@ -113,7 +129,7 @@ def parser() -> Parser[Arguments]:
     ).into(Flags)
     return program(
         "askdocs",
-        lift(Arguments, flags, choice(ingest, ask, report, stats).optional().named("command")),
+        lift(Arguments, flags, choice(ingest, ask, report, stats, serve).optional().named("command")),
         version="0.1.0",
         help="Ask questions of a folder of documents, or of a site.",
         epilog="Defaults, the configuration file, ASKDOCS_… variables, flags: what comes later wins.",

@@ -70,6 +70,7 @@ def _demo(workspace: Path, output: Path, site: str) -> int:
         status = main([*index, *command])
         if status:
             return status
+    sys.stdout.write(f"\nTo search it in a browser: askdocs {' '.join(index)} serve\n")
     return 0
 
 

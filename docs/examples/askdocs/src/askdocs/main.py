@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from askdocs.arguments import Arguments, Ask, Ingest, Report, Stats, parser
+from askdocs.arguments import Arguments, Ask, Ingest, Report, Serve, Stats, parser
 from askdocs.ingest import ingest
 from askdocs.links import is_url, page_url
 from askdocs.model import Answer, IngestSummary
 from askdocs.report import write_report
+from askdocs.serve import serve
 from askdocs.settings import Settings, load
 from askdocs.store import Index
 from askdocs.terminal import progress_bar, show_answer, show_stats, show_summary
@@ -59,6 +60,8 @@ async def _run(parsed: ParsedArgs[Arguments]) -> Result[None]:
                 return await _report(console, settings, Path(file))
             case Stats():
                 return await _stats(console, settings, command)
+            case Serve():
+                return await serve(settings, console)
             case _:
                 assert_never(command)
 

@@ -26,9 +26,12 @@ class Extract:
 class Hit:
     """A passage that matches a question.
 
-    `score` is BM25: the higher, the better. `excerpt` is a part of the text with the words found marked.
+    `document` and `passage` are their numbers in the index. `score` is BM25: the higher, the better.
+    `excerpt` is a part of the text with the words found marked.
     """
 
+    document: int
+    passage: int
     path: str
     title: str
     heading: str
@@ -50,6 +53,15 @@ class Answer:
     question: str
     hits: tuple[Hit, ...]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A part of all passages for a question: `answer` has those from `offset` on, of `total`."""
+
+    answer: Answer
+    offset: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +90,30 @@ class IngestSummary:
 class Document:
     """A document in the index."""
 
+    number: int
     path: str
     title: str
     kind: str
     size: int
     passages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedPassage:
+    """A passage with its number in the index."""
+
+    number: int
+    heading: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A document with all its passages, in order."""
+
+    document: Document
+    passages: tuple[NumberedPassage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

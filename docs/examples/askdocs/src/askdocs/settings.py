@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from qicore.base import Result, Success, collect
 from qicore.config import Configuration
 
-from askdocs.arguments import Ask, Command, Flags, Ingest
+from askdocs.arguments import Ask, Command, Flags, Ingest, Serve
 
 __all__ = ["Settings", "load"]
 
@@ -60,6 +60,17 @@ class AskSettings(BaseModel):
     limit: int = Field(default=5, ge=1, le=50, description="passages in an answer")
 
 
+class ServeSettings(BaseModel):
+    """How the index is served."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="address to listen at; 0.0.0.0 is every one")
+    port: int = Field(default=8080, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1, le=64, description="processes that serve")
+    rate: int = Field(default=600, gt=0, description="requests a minute of one client, at most")
+
+
 class LogSettings(BaseModel):
     """What is logged, to standard error."""
 
@@ -78,6 +89,7 @@ class Settings(BaseModel):
     ingest: IngestSettings = IngestSettings()
     web: WebSettings = WebSettings()
     ask: AskSettings = AskSettings()
+    serve: ServeSettings = ServeSettings()
     log: LogSettings = LogSettings()
 
 
@@ -110,6 +122,9 @@ def _given(flags: Flags, command: Command | None) -> Mapping[str, object]:
         ("ingest", "max_pages"): command.max_pages if isinstance(command, Ingest) else None,
         ("ingest", "depth"): command.depth if isinstance(command, Ingest) else None,
         ("ask", "limit"): command.limit if isinstance(command, Ask) else None,
+        ("serve", "host"): command.host if isinstance(command, Serve) else None,
+        ("serve", "port"): command.port if isinstance(command, Serve) else None,
+        ("serve", "workers"): command.workers if isinstance(command, Serve) else None,
     }
     layer: dict[str, dict[str, object]] = {}
     for (section, name), value in given.items():

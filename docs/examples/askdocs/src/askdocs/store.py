@@ -13,7 +13,7 @@ from typing import Final, Self
 from qicore.base import Failure, QiError, Result, Success
 from qicore.database import Database, DatabaseConfig, Row, Transaction
 
-from askdocs.model import Answer, Asked, Document, Extract, Hit, Kind, Stats
+from askdocs.model import Answer, Asked, Document, Extract, Hit, Kind, NumberedPassage, Opened, Page, Stats
 from askdocs.query import FOUND_END, FOUND_START, full_text_query
 from askdocs.texts import Text
 
@@ -23,7 +23,8 @@ __all__ = ["Index"]
 _WEIGHTS: Final = "8.0, 1.0"
 
 _SEARCH: Final = f"""
-    SELECT documents.path, documents.title, passages.heading, passages.line, passages.text,
+    SELECT documents.id AS document, passages.id AS passage, documents.path, documents.title,
+           passages.heading, passages.line, passages.text,
            snippet(passages_fts, 1, '{FOUND_START}', '{FOUND_END}', ' … ', 48) AS excerpt,
            -bm25(passages_fts, {_WEIGHTS}) AS score
     FROM passages_fts
@@ -31,8 +32,10 @@ _SEARCH: Final = f"""
     JOIN documents ON documents.id = passages.document_id
     WHERE passages_fts MATCH ?
     ORDER BY bm25(passages_fts, {_WEIGHTS}), passages.id
-    LIMIT ?
+    LIMIT ? OFFSET ?
 """  # noqa: S608 - only constants of this module are filled in
+
+_COUNT: Final = "SELECT count(*) AS total FROM passages_fts WHERE passages_fts MATCH ?"
 
 _KINDS: Final = """
     SELECT kind, count(DISTINCT documents.id) AS documents, count(passages.id) AS passages
@@ -41,9 +44,15 @@ _KINDS: Final = """
 """
 
 _LARGEST: Final = """
-    SELECT path, title, kind, size, count(passages.id) AS passages
+    SELECT documents.id AS number, path, title, kind, size, count(passages.id) AS passages
     FROM documents LEFT JOIN passages ON passages.document_id = documents.id
-    GROUP BY documents.id ORDER BY passages DESC, path LIMIT ?
+    GROUP BY documents.id ORDER BY passages DESC, path LIMIT ? OFFSET ?
+"""
+
+_DOCUMENT: Final = """
+    SELECT documents.id AS number, path, title, kind, size, count(passages.id) AS passages
+    FROM documents LEFT JOIN passages ON passages.document_id = documents.id
+    WHERE documents.id = ? GROUP BY documents.id
 """
 
 
@@ -135,16 +144,50 @@ class Index:
         """Remove documents; return how many there were."""
         return await self._database.delete("documents", {"path": list(paths)})
 
-    async def search(self, question: str, limit: int) -> Result[Answer]:
-        """Return the best passages. Fails with EMPTY_QUESTION [VALIDATION], and as the database does."""
+    async def search(self, question: str, limit: int, offset: int = 0) -> Result[Answer]:
+        """Return the best passages, from `offset` on.
+
+        Fails with EMPTY_QUESTION [VALIDATION], and as the database does.
+        """
         start = time.perf_counter()
         query = full_text_query(question)
         found = await query.flat_map_async(
-            lambda text: self._database.query(_SEARCH, (text, limit), into=Hit)
+            lambda text: self._database.query(_SEARCH, (text, limit, offset), into=Hit)
         )
         return found.map(
             lambda hits: Answer(question=question, hits=tuple(hits), seconds=time.perf_counter() - start)
         )
+
+    async def page(self, question: str, limit: int, offset: int) -> Result[Page]:
+        """Return a part of the passages, and how many there are. Fails as `search` does."""
+        total = await full_text_query(question).flat_map_async(
+            lambda text: self._database.query_one(_COUNT, (text,))
+        )
+        if total.error is not None:
+            return Failure(total.error)
+        answer = await self.search(question, limit, offset)
+        return answer.map(lambda found: Page(answer=found, offset=offset, total=total.unwrap()["total"]))
+
+    async def document(self, number: int) -> Result[Opened]:
+        """Return a document with its passages. Fails with DOCUMENT_NOT_FOUND [VALIDATION]."""
+        found = (await self._database.query(_DOCUMENT, (number,), into=Document)).flat_map(
+            lambda documents: Result.from_optional(
+                documents[0] if documents else None,
+                QiError.validation("DOCUMENT_NOT_FOUND", f"there is no document {number}"),
+            )
+        )
+        if found.error is not None:
+            return Failure(found.error)
+        passages = await self._database.query(
+            "SELECT id AS number, heading, line, text FROM passages WHERE document_id = ? ORDER BY id",
+            (number,),
+            into=NumberedPassage,
+        )
+        return passages.map(lambda rows: Opened(document=found.unwrap(), passages=tuple(rows)))
+
+    async def ping(self) -> Result[None]:
+        """Return a Success when the index can be read."""
+        return (await self._database.query_one("SELECT 1 AS one")).map(lambda _: None)
 
     async def remember(self, answer: Answer) -> Result[None]:
         """Keep the question, for the report."""
@@ -165,9 +208,9 @@ class Index:
             into=Asked,
         )
 
-    async def largest(self, limit: int) -> Result[list[Document]]:
-        """Return the documents with most passages."""
-        return await self._database.query(_LARGEST, (limit,), into=Document)
+    async def largest(self, limit: int, offset: int = 0) -> Result[list[Document]]:
+        """Return the documents with most passages, from `offset` on."""
+        return await self._database.query(_LARGEST, (limit, offset), into=Document)
 
     async def stats(self) -> Result[Stats]:
         """Return the index in figures."""
