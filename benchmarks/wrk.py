@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -36,7 +36,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def servers(
     commands: Mapping[str, Sequence[str]], ports: Mapping[str, int]
-) -> Iterator[dict[str, psutil.Process]]:
+) -> Generator[dict[str, psutil.Process]]:
     """Run a server for each command, pinned to the server's core, until the block ends."""
     core, _ = cores()
     running: dict[str, subprocess.Popen[bytes]] = {}

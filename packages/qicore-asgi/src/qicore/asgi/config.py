@@ -44,7 +44,8 @@ class ServerConfig:
         header_timeout: for how long the head of a request may take, from its first byte; a new connection
             must send its first byte within it, too.
         body_timeout: for how long a body may stop before it is whole.
-        max_header_size: size of a request's head.
+        max_header_size: size of a request's head, past which it is answered 431. One that comes in large
+            parts may have up to twice that.
         start_timeout: for how long the application may take to start.
         drain_timeout: for how long requests may go on once the server is told to stop.
         drain_idle: for how long a connection without a request is kept open while draining: a request may be

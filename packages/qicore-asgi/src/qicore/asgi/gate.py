@@ -146,11 +146,11 @@ class Gate:
 
 
 def _has_one_host(scope: Any) -> bool:
-    """Return whether a request names one host, as RFC 9112, section 3.2, asks for; HTTP/1.0 may do without."""
+    """Return whether a request names one host (RFC 9112, section 3.2); HTTP/1.0 may do without."""
     if scope["type"] != "http":
         return True
     hosts = sum(name == b"host" for name, _ in scope["headers"])
-    return hosts == 1 or (hosts == 0 and scope["http_version"] == "1.0")
+    return hosts == 1 or (hosts == 0 and bool(scope["http_version"] == "1.0"))
 
 
 def _saying_goodbye(send: Any) -> Any:

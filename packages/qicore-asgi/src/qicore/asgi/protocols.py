@@ -16,6 +16,7 @@ __all__ = ["Bounded", "protocol_class"]
 
 log: Final = logging.getLogger("qicore.asgi")
 
+_SLICE: Final = 4096
 _REASONS: Final = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
@@ -91,7 +92,7 @@ class Bounded:
     def _unchanged_since(self, now: float) -> float:
         # Each request has objects of its own, so that a new one is never taken for the one before.
         doing = (self.scope, self.cycle, self.is_idle)
-        if len(self._doing) != 3 or any(a is not b for a, b in zip(doing, self._doing, strict=True)):  # noqa: PLR2004 - as above
+        if len(self._doing) != 3 or any(a is not b for a, b in zip(doing, self._doing, strict=True)):
             fresh = not self._doing and self.scope is None
             self._doing = doing
             if not fresh:  # one that has said nothing yet counts from when it was opened
@@ -106,7 +107,7 @@ class Bounded:
             super().send_400_response(msg)  # type: ignore[misc]  # of uvicorn's protocol, the next base
 
     def refuse(self, status: int) -> None:
-        """Answer a request whose head can't be taken, and end the connection; say nothing to one that sent nothing."""
+        """End a connection whose next request can't be taken; one that has sent some of it is told why."""
         if self.transport.is_closing():
             return
         if self.scope is not None or self.head_size:
@@ -191,8 +192,18 @@ def _h11(config: ServerConfig) -> type[Any]:
             self.conn = StrictConnection(h11.SERVER, config.max_header_size)
 
         def data_received(self, data: bytes) -> None:
-            self.head_size = len(self.conn.trailing_data[0]) + len(data) if self.is_idle else 0
             self.took_body()
+            if not self.is_idle or len(data) <= _SLICE:
+                self.take(data)
+                return
+            # h11 bounds what is incomplete: a head that comes whole is fed in parts, so that it is bounded.
+            for start in range(0, len(data), _SLICE):
+                self.take(data[start : start + _SLICE])
+                if self.transport.is_closing():
+                    return
+
+        def take(self, data: bytes) -> None:
+            self.head_size = len(self.conn.trailing_data[0]) + len(data) if self.is_idle else 0
             super().data_received(data)
 
         def has_partial_head(self) -> bool:
