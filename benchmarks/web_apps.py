@@ -154,7 +154,7 @@ def blacksheep() -> Any:
 
     @app.router.get("/failing")
     async def failing() -> Item:
-        raise NotFound("there is no such item")
+        raise NotFound
 
     return app
 

@@ -1,6 +1,8 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# Many handlers here are lambdas, whose parameters have no types.
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -479,7 +481,7 @@ async def test_lifespan() -> None:
     seen = list[str]()
 
     @asynccontextmanager
-    async def lifespan(app: WebApp) -> AsyncIterator[dict[str, str]]:
+    async def lifespan(app: WebApp) -> AsyncGenerator[dict[str, str]]:
         app.raw.state.opened = True
         seen.append("open")
         yield {"pool": "pool"}
@@ -604,7 +606,7 @@ async def test_cancelling_a_request_cancels_its_handler() -> None:
     async def never() -> Any:
         await asyncio.sleep(3600)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
     task = asyncio.create_task(app(scope, never, never))  # type: ignore[arg-type]  # never called
     await entered.wait()
     task.cancel()

@@ -327,7 +327,13 @@ async def test_a_client_that_leaves_in_the_middle_of_a_body() -> None:
             {"type": "http.request", "body": b'{"num', "more_body": True},
             {"type": "http.disconnect"},
         ]
-        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "headers": [],
+            "query_string": b"",
+        }
         await app(scope, receive, send)
     assert [message["status"] for message in sent if "status" in message] == [499, 499]
     assert json.loads(sent[1]["body"])["code"] == "CLIENT_DISCONNECTED"

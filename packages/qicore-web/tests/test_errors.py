@@ -91,7 +91,7 @@ def test_the_places_in_the_schema_are_told() -> None:
     shown = public_errors(
         [{**error, "loc": ("body", *error["loc"])} for error in wrong.value.errors()], names_of(ADAPTER)
     )
-    places = [tuple(error["loc"]) for error in shown]  # type: ignore[arg-type]  # lists
+    places: list[Any] = [tuple(error["loc"]) for error in shown]  # type: ignore[arg-type]  # lists
     assert ("body", "id") in places
     assert ("body", "counts", "*") in places
 

@@ -43,10 +43,8 @@ def send(client: httpx.Client, case: Any, url: str) -> httpx.Response:
     given_ = case.as_transport_kwargs(base_url=url)
     names = ("method", "url", "params", "headers", "cookies", "json", "data", "files")
     prepared = requests.Request(**{name: given_[name] for name in names if name in given_}).prepare()
-    assert prepared.url is not None
-    return client.request(
-        str(prepared.method), prepared.url, headers=dict(prepared.headers), content=prepared.body
-    )
+    request: Any = prepared  # its types are wider than what was made
+    return client.request(request.method, request.url, headers=dict(request.headers), content=request.body)
 
 
 OPERATIONS = (
@@ -67,13 +65,21 @@ OPERATIONS = (
 def test_every_answer_is_as_the_document_says(url: str, label: str, mode: GenerationMode) -> None:
     with httpx.Client() as client:
         document = client.get(f"{url}/openapi.json").json()
-        operations = [found.ok() for found in schemathesis.openapi.from_dict(document).get_all_operations()]
+        schema: Any = schemathesis.openapi.from_dict(document)  # it is typed in parts
+        operations = [found.ok() for found in schema.get_all_operations()]
         assert {operation.label for operation in operations} == set(OPERATIONS)
         (operation,) = [operation for operation in operations if operation.label == label]
         statuses = set[int]()
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=40,
+            suppress_health_check=[
+                HealthCheck.too_slow,
+                HealthCheck.filter_too_much,
+                HealthCheck.data_too_large,
+            ],
+        )
         def check(case: Any) -> None:
             response = send(client, case, url)
             statuses.add(response.status_code)

@@ -27,8 +27,13 @@ def nothing_left() -> Generator[None]:
     gc.collect()  # what an exception's traceback held
     deadline = time.monotonic() + _PATIENCE
     # What was killed takes a moment to vanish.
-    while (left := [new - old for new, old in zip(_state(this), before, strict=True)]) != [set(), set()]:
-        assert time.monotonic() < deadline, f"left behind: processes {left[0]}, descriptors {left[1]}"
+    while True:
+        processes, descriptors = _state(this)
+        processes -= before[0]
+        descriptors -= before[1]
+        if not processes and not descriptors:
+            return
+        assert time.monotonic() < deadline, f"left behind: processes {processes}, descriptors {descriptors}"
         time.sleep(0.05)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
 from fastapi.responses import HTMLResponse
@@ -30,7 +30,12 @@ class Pages:
     @classmethod
     def create(cls) -> Result[Pages]:
         """Return what makes pages; it fails as the document generator does."""
-        filters = {"duration": duration, "marked": marked, "number": number, "size": size}
+        filters: dict[str, Callable[..., Any]] = {
+            "duration": duration,
+            "marked": marked,
+            "number": number,
+            "size": size,
+        }
         options = DocumentConfig(packages=("askdocs",), filters=filters, functions={"link": link})
         return DocumentGenerator.create(options).map(cls)
 

@@ -140,7 +140,7 @@ def _with_integers(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with_integers(item) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_with_integers(item) for item in cast("list[Any]", value)]
+        return [_with_integers(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # any JSON
     return value
 
 
