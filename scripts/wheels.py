@@ -16,6 +16,8 @@ from workspace import ROOT, Package, call, conclude, output, packages, passes, s
 
 # What the tests of a package read beside its code.
 _BESIDE = ("tests", "README.md", "LICENSE", "CHANGELOG.md", "changelog.d", "pyproject.toml")
+# Minutes of load on a server tell nothing more about its wheel than the other tests do.
+_LONG = shutil.ignore_patterns("test_under_load.py")
 
 
 def build(out: Path) -> dict[str, Path]:
@@ -76,8 +78,10 @@ def main(names: list[str]) -> None:
             copy.mkdir()
             for name in _BESIDE:
                 source = package.folder / name
-                take = shutil.copytree if source.is_dir() else shutil.copy
-                take(source, copy / name)
+                if source.is_dir():
+                    shutil.copytree(source, copy / name, ignore=_LONG)
+                else:
+                    shutil.copy(source, copy / name)
             code = f"import sys, {package.module} as m; sys.exit(not m.__file__.startswith(sys.prefix))"
             config = ("-c", folder / "pyproject.toml", "--rootdir", folder, "-p", "no:cacheprovider")
             if not (

@@ -34,6 +34,7 @@ class Bounded:
         super().__init__(*args, **options)
         self.access_log = self.rules.access_log
         self.head_size = 0
+        self._head: Any = None
         self._heard = 0.0
         # What it was doing when it was looked at last, and since when.
         self._doing: tuple[object, ...] = ()
@@ -59,6 +60,9 @@ class Bounded:
 
     def took_head(self, size: int) -> None:
         """Count what came of a head that is not whole yet, and refuse one that is too large."""
+        if self._head is not self.scope:
+            self._head = self.scope
+            self.head_size = 0
         self.head_size += size
         if self.head_size > self.rules.max_header_size:
             self.refuse(431)
@@ -143,21 +147,14 @@ def _httptools(config: ServerConfig) -> type[Any]:
             if len(data) > largest:
                 # It may hold a whole head that is too large: it is fed in parts, so that it is counted.
                 for start in range(0, len(data), largest):
-                    self.take(data[start : start + largest])
+                    self.data_received(data[start : start + largest])
                     if self.transport.is_closing():
                         return
-            else:
-                self.take(data)
-
-        def take(self, data: bytes) -> None:
+                return
             receive(self, data)
             cycle = self.cycle
             if cycle is None or cycle.scope is not self.scope:
                 self.took_head(len(data))
-
-        def on_headers_complete(self) -> None:
-            self.head_size = 0
-            super().on_headers_complete()
 
         def on_body(self, body: bytes) -> None:
             self.took_body()
