@@ -42,7 +42,11 @@ class Engine:
     def __init__(self, app: ASGIApp, config: ServerConfig, listener: socket.socket) -> None:
         self.config = config
         self.gate = Gate(
-            app, concurrency=config.concurrency, queue=config.queue, retry_after=config.retry_after
+            app,
+            concurrency=config.concurrency,
+            queue=config.queue,
+            retry_after=config.retry_after,
+            changed=self._set_gate,
         )
         self._listener = listener
         self._lifespan = Lifespan(self.gate)
@@ -86,6 +90,7 @@ class Engine:
             await self._lifespan.stop(self.config.drain_timeout)
             raise
         raw.started = True
+        self._set_gate()
         self._tasks = [
             asyncio.create_task(raw.main_loop(), name="qicore.asgi clock"),
             asyncio.create_task(self._look_after(), name="qicore.asgi timeouts"),
@@ -121,6 +126,17 @@ class Engine:
         except ImportError as cause:
             return Failure(QiError.validation("INVALID_ASGI_CONFIG", f"{cause.name} is not installed"))
         return Success(uvicorn.Server(options))
+
+    def _set_gate(self) -> None:
+        """Let requests go through the gate, or past it while it has nothing to do: that saves them a call."""
+        raw = self.raw
+        if raw is None or self.config.proxy_headers:  # there, another layer lies around the gate
+            return
+        app = self.gate.app if self.gate.is_plain else self.gate
+        raw.config.loaded_app = app
+        for connection in raw.server_state.connections:
+            if isinstance(connection, Bounded):  # a WebSocket has its application already
+                connection.app = app
 
     @property
     def statistics(self) -> Statistics:

@@ -6,11 +6,12 @@ import asyncio
 import json
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from qicore.asgi.apps import ASGIApp
 
-__all__ = ["Gate"]
+__all__ = ["BAD_HOST", "Gate"]
 
 _DETAIL: Final = "The service takes no more requests just now. Try again later."
 
@@ -23,31 +24,42 @@ class Gate:
         concurrency: requests that run at once, or None for any number.
         queue: requests that wait past that; further ones are answered 503.
         retry_after: seconds that the 503 asks clients to wait.
+        changed: called when `is_plain` may have changed.
     """
 
     __slots__ = (
-        "_app",
+        "_changed",
         "_concurrency",
         "_is_ending",
         "_is_open",
-        "_is_plain",
         "_queue",
         "_running",
         "_unavailable",
         "_waiting",
+        "app",
+        "is_plain",
         "rejected",
     )
 
-    def __init__(self, app: ASGIApp, *, concurrency: int | None, queue: int, retry_after: float) -> None:
-        self._app = app
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        concurrency: int | None,
+        queue: int,
+        retry_after: float,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.app = app
         self._concurrency = concurrency
         self._queue = queue
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_open = True
         self._is_ending = False
-        # Whether there is nothing to do but to pass requests on.
-        self._is_plain = concurrency is None
+        self._changed = changed
+        self.is_plain = concurrency is None
+        """Whether there is nothing to do but to pass requests on."""
         self._unavailable = _Refusal(503, "SERVICE_UNAVAILABLE", _DETAIL, retry_after=retry_after)
         self.rejected = 0
         """Requests that were turned away."""
@@ -78,34 +90,28 @@ class Gate:
         self._decide()
 
     def _decide(self) -> None:
-        self._is_plain = self._concurrency is None and self._is_open and not self._is_ending
+        self.is_plain = self._concurrency is None and self._is_open and not self._is_ending
+        self._changed()
 
     def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         """Return what answers the request: the application's own coroutine where nothing is to be done."""
-        if self._is_plain and scope["type"] == "http":
-            # Two of a header are one in the dict, which is made in C.
-            headers = scope["headers"]
-            names = dict(headers)
-            if b"host" in names and len(names) == len(headers):
-                return self._app(scope, receive, send)
+        if self.is_plain:
+            return self.app(scope, receive, send)
         return self._guarded(scope, receive, send)
 
     async def _guarded(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if self._is_ending:
             send = _saying_goodbye(send)
-        if not _has_one_host(scope):
-            await _BAD_HOST(scope, receive, send)
-            return
         if not self._is_open:
             await self._turn_away(scope, receive, send)
             return
         limit = self._concurrency
         # A WebSocket stays for hours: it takes no place among the requests.
         if limit is None or scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if self._running >= limit or self._waiting:
             if len(self._waiting) >= self._queue:
@@ -115,7 +121,7 @@ class Gate:
         else:
             self._running += 1
         try:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
         finally:
             self._leave()
 
@@ -143,14 +149,6 @@ class Gate:
     async def _turn_away(self, scope: Any, receive: Any, send: Any) -> None:
         self.rejected += 1
         await self._unavailable(scope, receive, send)
-
-
-def _has_one_host(scope: Any) -> bool:
-    """Return whether a request names one host (RFC 9112, section 3.2); HTTP/1.0 may do without."""
-    if scope["type"] != "http":
-        return True
-    hosts = sum(name == b"host" for name, _ in scope["headers"])
-    return hosts == 1 or (hosts == 0 and bool(scope["http_version"] == "1.0"))
 
 
 def _saying_goodbye(send: Any) -> Any:
@@ -190,4 +188,5 @@ class _Refusal:
         await send({"type": f"{kind}.body", "body": self._body})
 
 
-_BAD_HOST: Final = _Refusal(400, "BAD_REQUEST", "A request must name its host, and only once.")
+BAD_HOST: Final = _Refusal(400, "BAD_REQUEST", "A request must name its host, and only once.")
+"""The application that answers requests whose Host can't be told (RFC 9112, section 3.2)."""

@@ -11,6 +11,7 @@ import logging
 from typing import Any, Final, Literal
 
 from qicore.asgi.config import ServerConfig
+from qicore.asgi.gate import BAD_HOST
 
 __all__ = ["Bounded", "protocol_class"]
 
@@ -20,10 +21,29 @@ _SLICE: Final = 4096
 _REASONS: Final = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
+class Watch:
+    """What is known of a connection's client.
+
+    An object of its own: CPython makes every attribute of an object slower that has more than 30 of them, and
+    uvicorn's have 28.
+    """
+
+    __slots__ = ("doing", "head", "head_size", "heard", "since")
+
+    def __init__(self) -> None:
+        self.head: object = None
+        self.head_size = 0
+        self.heard = 0.0
+        # What it was doing when it was looked at last, and since when.
+        self.doing: tuple[object, ...] = ()
+        self.since = 0.0
+
+
 class Bounded:
     """What is added to uvicorn's protocols, of which it is the first base."""
 
     rules: ServerConfig
+    app: Any
     transport: Any
     cycle: Any
     scope: Any
@@ -33,17 +53,12 @@ class Bounded:
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.access_log = self.rules.access_log
-        self.head_size = 0
-        self._head: Any = None
-        self._heard = 0.0
-        # What it was doing when it was looked at last, and since when.
-        self._doing: tuple[object, ...] = ()
-        self._since = 0.0
+        self.watch = Watch()
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection, or close it where there are too many."""
         super().connection_made(transport)  # type: ignore[misc]  # of uvicorn's protocol, the next base
-        self._since = self.loop.time()
+        self.watch.since = self.loop.time()
         limit = self.rules.max_connections
         if limit is not None and len(self.connections) > limit:
             log.warning("connection refused: %d are open", limit)
@@ -60,16 +75,16 @@ class Bounded:
 
     def took_head(self, size: int) -> None:
         """Count what came of a head that is not whole yet, and refuse one that is too large."""
-        if self._head is not self.scope:
-            self._head = self.scope
-            self.head_size = 0
-        self.head_size += size
-        if self.head_size > self.rules.max_header_size:
+        if self.watch.head is not self.scope:
+            self.watch.head = self.scope
+            self.watch.head_size = 0
+        self.watch.head_size += size
+        if self.watch.head_size > self.rules.max_header_size:
             self.refuse(431)
 
     def took_body(self) -> None:
         """Note that the client is still sending."""
-        self._heard = self.loop.time()
+        self.watch.heard = self.loop.time()
 
     def shutdown(self) -> None:
         """Begin to drain: what is being answered is the last. The gate says so to what comes after it."""
@@ -83,7 +98,7 @@ class Bounded:
             waits = self.has_partial_head() or self.cycle is None
             if waits and now - since > self.rules.header_timeout:
                 self.refuse(408)
-        elif self.cycle.more_body and now - max(since, self._heard) > self.rules.body_timeout:
+        elif self.cycle.more_body and now - max(since, self.watch.heard) > self.rules.body_timeout:
             log.warning("the body of a request stopped coming: its connection is ended")
             self.transport.abort()
 
@@ -96,16 +111,16 @@ class Bounded:
     def _unchanged_since(self, now: float) -> float:
         # Each request has objects of its own, so that a new one is never taken for the one before.
         doing = (self.scope, self.cycle, self.is_idle)
-        if len(self._doing) != 3 or any(a is not b for a, b in zip(doing, self._doing, strict=True)):
-            fresh = not self._doing and self.scope is None
-            self._doing = doing
+        if len(self.watch.doing) != 3 or any(a is not b for a, b in zip(doing, self.watch.doing, strict=True)):
+            fresh = not self.watch.doing and self.scope is None
+            self.watch.doing = doing
             if not fresh:  # one that has said nothing yet counts from when it was opened
-                self._since = now
-        return self._since
+                self.watch.since = now
+        return self.watch.since
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, or one with a head that is too large."""
-        if self.head_size > self.rules.max_header_size:
+        if self.watch.head_size > self.rules.max_header_size:
             self.refuse(431)
         else:
             super().send_400_response(msg)  # type: ignore[misc]  # of uvicorn's protocol, the next base
@@ -114,7 +129,7 @@ class Bounded:
         """End a connection whose next request can't be taken; one that has sent some of it is told why."""
         if self.transport.is_closing():
             return
-        if self.scope is not None or self.head_size:
+        if self.scope is not None or self.watch.head_size:
             line = f"HTTP/1.1 {status} {_REASONS[status]}\r\n"
             self.transport.write(f"{line}content-length: 0\r\nconnection: close\r\n\r\n".encode())
         self.transport.close()
@@ -155,6 +170,19 @@ def _httptools(config: ServerConfig) -> type[Any]:
             cycle = self.cycle
             if cycle is None or cycle.scope is not self.scope:
                 self.took_head(len(data))
+
+        def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+            # httptools looks at no Host. Two of a header are one in the dict, which is made in C.
+            headers = cycle.scope["headers"]
+            names = dict(headers)
+            if b"host" not in names or len(names) != len(headers):
+                hosts = sum(name == b"host" for name, _ in headers)
+                if hosts > 1 or (hosts == 0 and cycle.scope["http_version"] != "1.0"):
+                    cycle.keep_alive = False
+                    app = BAD_HOST
+            task = self.loop.create_task(cycle.run_asgi(app))
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
 
         def on_body(self, body: bytes) -> None:
             self.took_body()
@@ -200,7 +228,7 @@ def _h11(config: ServerConfig) -> type[Any]:
                     return
 
         def take(self, data: bytes) -> None:
-            self.head_size = len(self.conn.trailing_data[0]) + len(data) if self.is_idle else 0
+            self.watch.head_size = len(self.conn.trailing_data[0]) + len(data) if self.is_idle else 0
             super().data_received(data)
 
         def has_partial_head(self) -> bool:
