@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qicore.web.codings import accepted_codings, choose_coding
+from qicore.web.codings import choose_coding, weights_of
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from qicore.web.codings import accepted_codings, choose_coding
     ],
 )
 def test_weights_are_read_as_the_grammar_says(field: str, accepted: dict[str, float]) -> None:
-    assert accepted_codings([field]) == accepted
+    assert weights_of([field]) == accepted
 
 
 CODINGS = st.sampled_from(["br", "gzip", "zstd", "identity", "*", "deflate"])

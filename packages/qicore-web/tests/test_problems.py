@@ -93,7 +93,7 @@ def test_the_headers_of_an_http_exception_stay() -> None:
         ("application/json", "application/problem+json"),
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
         ("text/html;q=0.5, application/json", "application/problem+json"),
-        ("TEXT/HTML", "application/problem+json"),
+        ("TEXT/HTML", "text/html; charset=utf-8"),
         ("text/html;q=high", "application/problem+json"),
         ("", "application/problem+json"),
         (",,;;=,text/html;q=", "application/problem+json"),

@@ -1,4 +1,4 @@
-"""Content codings: which one a client takes (RFC 9110, section 12.5.3)."""
+"""What a client takes: the weights in its fields, and the coding to choose (RFC 9110, section 12.5)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-__all__ = ["accepted_codings", "choose_coding"]
+__all__ = ["choose_coding", "weights_of"]
 
 # RFC 9110, section 12.4.2: from 0 to 1, with at most three digits.
 _WEIGHT: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _ALIASES: Final = {"x-gzip": "gzip", "x-compress": "compress"}  # section 8.4.1
 
 
-def accepted_codings(values: Iterable[str]) -> dict[str, float]:
-    """Return the codings that the lines of an `Accept-Encoding` field name, with their weights.
+def weights_of(values: Iterable[str]) -> dict[str, float]:
+    """Return what the lines of an `Accept-Encoding` or `Accept` field name, with its weights.
 
-    What does not follow the grammar is passed over.
+    What does not follow the grammar is passed over, and so are media types with parameters of their own.
 
-    >>> accepted_codings(["gzip;q=0.8, br", "zstd;q=nonsense, *;q=0"])
+    >>> weights_of(["gzip;q=0.8, br", "zstd;q=nonsense, *;q=0"])
     {'gzip': 0.8, 'br': 1.0, '*': 0.0}
     """
     found: dict[str, float] = {}
@@ -44,7 +44,7 @@ def choose_coding(values: Iterable[str], offered: Sequence[str]) -> str | None:
     'gzip'
     >>> choose_coding(["identity, gzip;q=0.5"], ["br", "gzip"])
     """
-    accepted = accepted_codings(values)
+    accepted = weights_of(values)
     rest = accepted.get("*", 0.0)
     weights = {coding: accepted.get(coding, rest) for coding in offered}
     best = max(weights.values(), default=0.0)

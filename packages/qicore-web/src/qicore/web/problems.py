@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 from qicore.base import QiError
 from qicore.base.jsonable import thaw
+from qicore.web.codings import weights_of
 from qicore.web.config import WebConfig
 from qicore.web.correlation import REQUEST_ID_HEADER, correlation_id, instance_of
 from qicore.web.statuses import STATUSES, phrase_of, status_of
@@ -155,27 +156,12 @@ def _headers_of(error: QiError) -> list[tuple[bytes, bytes]]:
 
 def _prefers_html(scope: Scope) -> bool:
     """Return whether `Accept` puts HTML before JSON, as browsers do (RFC 9110, section 12.5.1)."""
-    for name, value in scope.get("headers", ()):
-        if name == b"accept":
-            return b"text/html" in value and _quality(value, b"text/html") > max(
-                _quality(value, b"application/problem+json"), _quality(value, b"application/json")
-            )
-    return False
-
-
-def _quality(accept: bytes, wanted: bytes) -> float:
-    """Return the weight that `accept` names for exactly this media type; wildcards say nothing here."""
-    for entry in accept.split(b","):
-        kind, *parameters = (part.strip() for part in entry.split(b";"))
-        if kind.lower() == wanted:
-            for parameter in parameters:
-                if parameter.lower().startswith(b"q="):
-                    try:
-                        return float(parameter[2:])
-                    except ValueError:
-                        return 0.0
-            return 1.0
-    return 0.0
+    lines = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"accept"]
+    if not lines:
+        return False
+    weights = weights_of(lines)
+    json = max(weights.get(MEDIA_TYPE, 0.0), weights.get("application/json", 0.0))
+    return weights.get("text/html", 0.0) > json
 
 
 _PAGE: Final = """<!doctype html>
