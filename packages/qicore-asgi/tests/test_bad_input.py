@@ -19,7 +19,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         raise RuntimeError("it has none")
     body = b""
-    if scope["method"] == "POST":
+    if scope["path"] == "/unread":
+        await asyncio.sleep(0.05)
+    elif scope["method"] == "POST":
+        if scope["path"] == "/late":
+            await asyncio.sleep(1.2)
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -82,6 +86,7 @@ def statuses(answer: bytes) -> list[int]:
         b"nonsense\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 10,
         b"GET / HTTP/1.1\r\n\r\n",
+        b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
@@ -136,6 +141,28 @@ async def test_bodies_that_stop_coming(http: str) -> None:
         drip = [start.replace(b"100", b"10"), *[b"x"] * 9, b"x"]
         answer = asyncio.create_task(talk(server, *drip, pause=0.15, ends=True))
         assert statuses(await answer) == [200]
+
+
+@BOTH
+async def test_bodies_that_the_application_does_not_read_yet(http: str) -> None:
+    async with serving(http=http, body_timeout=0.4) as server:
+        large = b"x" * 300_000
+        head = b"POST /late HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 300000\r\n"
+        assert statuses(await talk(server, head + b"\r\n" + large)) == [200]
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(head + b"Expect: 100-continue\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 100")
+        writer.write(large)
+        assert b"HTTP/1.1 200" in await reader.read()
+        writer.close()
+
+
+@BOTH
+async def test_bytes_that_are_no_request_keep_no_connection_open(http: str) -> None:
+    async with serving(http=http, keep_alive=0.2, header_timeout=0.4, body_timeout=0.4) as server:
+        await talk(server, HEAD + b"\r\n", b"\r\n", pause=0.1)
+        unread = b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+        assert statuses(await talk(server, unread, b"abc", pause=0.15))[0] == 200
 
 
 @BOTH

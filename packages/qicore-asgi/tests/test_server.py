@@ -54,6 +54,13 @@ class App:
         await send({"type": "http.response.body", "body": text})
 
     async def _live(self, receive: Any, send: Any) -> None:
+        if self.lifespan == "deaf":
+            while True:
+                try:
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    if self.release.is_set():
+                        raise
         if self.lifespan == "none":
             raise RuntimeError("no lifespan here")
         await receive()
@@ -136,7 +143,11 @@ async def test_a_place_that_is_taken(tmp_path: Path) -> None:
         assert error is not None
         assert (error.code, str(first.port) in error.message) == ("ASGI_BIND_FAILED", True)
         assert second.state is ServerState.STOPPED
-    for wrong in ({"host": "host.invalid"}, {"host": "192.0.2.1"}, {"uds": str(tmp_path / "no" / "socket")}):
+    for wrong in (
+        *({"host": "host.invalid"}, {"host": "192.0.2.1"}, {"host": "x" * 70}, {"host": "a..b"}),
+        *({"host": "\udc80"}, {"uds": str(tmp_path / "no" / "socket")}, {"uds": "\udc80\ud800"}),
+        {"backlog": 2**40},
+    ):
         assert code_of(await Server(App(), config(**wrong)).start()) == "ASGI_BIND_FAILED"
 
 
@@ -332,3 +343,39 @@ def test_packets_are_not_held_back() -> None:
     # asyncio turns Nagle's algorithm off for connections whose protocol is named.
     with bind(config()).unwrap() as listener:
         assert listener.proto == socket.IPPROTO_TCP
+
+
+async def test_a_lifespan_that_is_deaf_is_left_behind() -> None:
+    app = App(lifespan="deaf")
+    assert code_of(await Server(app, config(start_timeout=0.1)).start()) == "ASGI_START_TIMEOUT"
+    app.release.set()
+    (left,) = asyncio.all_tasks() - {asyncio.current_task()}
+    left.cancel()
+    await asyncio.wait([left])
+
+
+def test_one_server_runs_in_one_event_loop_after_the_other() -> None:
+    app = App()
+    server = Server(app, config())
+
+    async def once() -> None:
+        running = asyncio.create_task(server.serve())
+        while state_of(server) is not ServerState.RUNNING:  # noqa: ASYNC110 - it has no event to wait for
+            await asyncio.sleep(0.01)
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(f"{server.url}/")).status_code == 200
+        await server.shutdown()
+        assert (await running).is_success
+
+    asyncio.run(once())
+    asyncio.run(once())
+    assert app.events == ["open", "/", "close"] * 2
+
+
+async def test_clients_that_begin_no_handshake_are_ended(tmp_path: Path) -> None:
+    file = tmp_path / "certificate.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
+    async with serving(App(), certfile=str(file), header_timeout=0.3) as (server, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert await reader.read() == b""
+        writer.close()

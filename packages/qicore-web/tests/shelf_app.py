@@ -71,7 +71,7 @@ def make() -> WebApp:
         q: Annotated[str, Query(max_length=20)] = "",
         kind: Kind | None = None,
         limit: Annotated[int, Query(ge=1, le=100)] = 10,
-        tags: Annotated[list[str] | None, Query()] = None,
+        tags: Annotated[list[str], Query(default_factory=list[str])],
     ) -> Result[list[Stored]]:
         found = [item for item in shelf.items.values() if q in item.name and kind in (None, item.kind)]
         return Success([item for item in found if not tags or set(tags) <= set(item.tags)][:limit])

@@ -155,10 +155,13 @@ def _wrong_texts(values: dict[str, Any]) -> list[str]:
         for name in ("host", "app_dir", "root_path")
         if not isinstance(values[name], str) or "\0" in values[name]
     ]
+    if isinstance(values["root_path"], str) and not values["root_path"].isascii():
+        wrong.append("root_path must be ASCII: percent-encode the rest")
     wrong += [
         f"{name} must be text that is not empty, or None"
         for name in ("uds", "certfile", "keyfile", "keyfile_password", "ca_certs")
-        if not (values[name] is None or (isinstance(values[name], str) and values[name]))
+        if not (values[name] is None or (isinstance(values[name], str) and values[name].strip("\0")))
+        or "\0" in (values[name] or "")
     ]
     return wrong
 

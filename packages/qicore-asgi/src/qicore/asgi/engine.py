@@ -84,7 +84,12 @@ class Engine:
         try:
             await raw.on_tick(0)  # the Date of the first second
             self._server = await loop.create_server(
-                connection, sock=self._listener, ssl=raw.config.ssl, backlog=self.config.backlog
+                connection,
+                sock=self._listener,
+                ssl=raw.config.ssl,
+                backlog=self.config.backlog,
+                # A client that says nothing at all is no connection yet, which somebody would look after.
+                ssl_handshake_timeout=None if raw.config.ssl is None else self.config.header_timeout,
             )
         except BaseException:
             await self._lifespan.stop(self.config.drain_timeout)
@@ -121,7 +126,7 @@ class Engine:
                 h11_max_incomplete_event_size=given.max_header_size,
             )
             options.load()
-        except (OSError, ssl.SSLError) as cause:
+        except (OSError, ValueError) as cause:  # SSLError is an OSError
             return Failure(tls_failed(cause))
         except ImportError as cause:
             return Failure(QiError.validation("INVALID_ASGI_CONFIG", f"{cause.name} is not installed"))

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 
-def bind_failed(place: str, cause: OSError) -> QiError:
+def bind_failed(place: str, cause: Exception) -> QiError:
     """Return ASGI_BIND_FAILED: NETWORK, or PERMISSION where the system does not allow the place."""
     reasons = {
         errno.EADDRINUSE: "it is in use: choose another, or stop what listens there",
@@ -30,7 +30,7 @@ def bind_failed(place: str, cause: OSError) -> QiError:
         errno.EPERM: "this user may not listen there",
         errno.ENOENT: "its directory does not exist",
     }
-    number = cause.errno or 0
+    number = (cause.errno or 0) if isinstance(cause, OSError) else 0
     reason = reasons.get(number, os.strerror(number) if number > 0 else "the address can't be resolved")
     category = ErrorCategory.PERMISSION if isinstance(cause, PermissionError) else ErrorCategory.NETWORK
     error = QiError.create(

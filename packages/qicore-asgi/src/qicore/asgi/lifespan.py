@@ -12,6 +12,8 @@ from qicore.base import Failure, Result, Success
 
 __all__ = ["Lifespan"]
 
+_DEAF: Final = 1.0
+"""Seconds that a cancelled lifespan may still take."""
 log: Final = logging.getLogger("qicore.asgi")
 
 
@@ -68,7 +70,9 @@ class Lifespan:
             # What was answered may be followed by a last step.
             await asyncio.wait([task], timeout=0.1)
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=_DEAF)
+            if not task.done():
+                log.error("the lifespan does not end, though it was cancelled: it is left behind")
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}

@@ -17,6 +17,8 @@ __all__ = ["Bounded", "protocol_class"]
 
 log: Final = logging.getLogger("qicore.asgi")
 
+_GRACE: Final = 0.5
+"""Seconds for which uvicorn's timer for idle connections goes first."""
 _SLICE: Final = 4096
 _REASONS: Final = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
@@ -45,6 +47,7 @@ class Bounded:
     rules: ServerConfig
     app: Any
     transport: Any
+    flow: Any
     cycle: Any
     scope: Any
     connections: set[Any]
@@ -98,6 +101,12 @@ class Bounded:
             waits = self.has_partial_head() or self.cycle is None
             if waits and now - since > self.rules.header_timeout:
                 self.refuse(408)
+            elif not waits and now - since > self.rules.keep_alive + _GRACE:
+                # uvicorn's own timer stops at any byte, also at those that are no part of a request.
+                self.transport.close()
+        elif self.flow.read_paused or self.cycle.waiting_for_100_continue:
+            # It is the application that does not read: the client has no fault in it.
+            self.watch.heard = now
         elif self.cycle.more_body and now - max(since, self.watch.heard) > self.rules.body_timeout:
             log.warning("the body of a request stopped coming: its connection is ended")
             self.transport.abort()
@@ -111,8 +120,9 @@ class Bounded:
     def _unchanged_since(self, now: float) -> float:
         # Each request has objects of its own, so that a new one is never taken for the one before.
         doing = (self.scope, self.cycle, self.is_idle)
-        if len(self.watch.doing) != 3 or any(a is not b for a, b in zip(doing, self.watch.doing, strict=True)):
-            fresh = not self.watch.doing and self.scope is None
+        known = self.watch.doing
+        if not known or any(a is not b for a, b in zip(doing, known, strict=True)):
+            fresh = not known and self.scope is None
             self.watch.doing = doing
             if not fresh:  # one that has said nothing yet counts from when it was opened
                 self.watch.since = now
@@ -201,6 +211,8 @@ def _h11(config: ServerConfig) -> type[Any]:
         def next_event(self) -> Any:
             event = super().next_event()
             if isinstance(event, h11.Request):
+                if event.method == b"CONNECT":  # it is for proxies, and h11 answers it as one
+                    raise h11.RemoteProtocolError("no proxy")
                 names = {name for name, _ in event.headers}
                 if b"transfer-encoding" in names and b"content-length" in names:
                     raise h11.RemoteProtocolError("both Transfer-Encoding and Content-Length")

@@ -124,7 +124,8 @@ class Server:
             self._place = place_of(listener)
             self._url = url_of(listener, tls=config.certfile is not None)
             self._started = time.monotonic()
-            self._stopped.clear()
+            # One for each run: it belongs to the event loop.
+            self._stopped = asyncio.Event()
             if config.workers:
                 supervisor = Supervisor(cast("str", self._app), config, listener, logging_on=self._shows_logs)
                 result = await supervisor.start()

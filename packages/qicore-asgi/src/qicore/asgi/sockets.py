@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
-import select
+import selectors
 import socket
 import stat
 import struct
@@ -47,14 +47,14 @@ def bind(config: ServerConfig) -> Result[socket.socket]:
         # asyncio turns Nagle's algorithm off only where the protocol is named: it would hold the second
         # packet of an answer back for 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    except OSError as cause:
+    except (OSError, ValueError) as cause:  # a name that is none is a UnicodeError
         return Failure(bind_failed(place, cause))
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(config.backlog)
-    except OSError as cause:
+    except (OSError, OverflowError) as cause:
         listener.close()
         return Failure(bind_failed(place, cause))
     listener.setblocking(False)
@@ -67,7 +67,7 @@ def _bind_path(path: str, backlog: int) -> Result[socket.socket]:
         _remove_stale(path)
         listener.bind(path)
         listener.listen(backlog)
-    except OSError as cause:
+    except (OSError, ValueError, OverflowError) as cause:
         listener.close()
         return Failure(bind_failed(path, cause))
     listener.setblocking(False)
@@ -127,10 +127,10 @@ async def wait_until_empty(listener: socket.socket) -> None:
     """Wait until no connection is left to be accepted: what accepts them goes on meanwhile."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _MAX_WAIT
-    poll = select.poll()
-    poll.register(listener, select.POLLIN)
-    # Two looks apart, since a handshake may be between its packets.
-    quiet = 0
-    while quiet < 2 and loop.time() < deadline:
-        quiet = 0 if poll.poll(0) else quiet + 1
-        await asyncio.sleep(0.01)
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        # Two looks apart, since a handshake may be between its packets.
+        quiet = 0
+        while quiet < 2 and loop.time() < deadline:
+            quiet = 0 if selector.select(0) else quiet + 1
+            await asyncio.sleep(0.01)
