@@ -1,0 +1,10 @@
+from pathlib import Path
+
+import qicore.ai
+from qicore_testkit import PublicFace
+
+
+class TestFace(PublicFace):
+    package = qicore.ai
+    folder = Path(__file__).parents[1]
+    light = ("asyncio", "logging")

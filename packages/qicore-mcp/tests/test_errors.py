@@ -1,0 +1,15 @@
+from qicore.base import ErrorCategory
+from qicore.mcp.errors import to_error
+
+
+def test_a_timeout_has_its_code() -> None:
+    error = to_error(TimeoutError(), operation="read")
+    assert (error.get_category(), error.code) == (ErrorCategory.TIMEOUT, "MCP_TIMEOUT")
+    assert error.context["operation"] == "read"
+
+
+def test_what_nobody_foresaw_is_unknown_and_kept() -> None:
+    cause = RuntimeError("boom")
+    error = to_error(cause)
+    assert error.get_category() is ErrorCategory.UNKNOWN
+    assert error.__cause__ is cause

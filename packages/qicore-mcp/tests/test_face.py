@@ -1,0 +1,10 @@
+from pathlib import Path
+
+import qicore.mcp
+from qicore_testkit import PublicFace
+
+
+class TestFace(PublicFace):
+    package = qicore.mcp
+    folder = Path(__file__).parents[1]
+    light = ("asyncio", "logging")
