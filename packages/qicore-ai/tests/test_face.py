@@ -7,4 +7,4 @@ from qicore_testkit import PublicFace
 class TestFace(PublicFace):
     package = qicore.ai
     folder = Path(__file__).parents[1]
-    light = ("asyncio", "logging")
+    light = ("openai", "httpx2", "rich", "ollama")

@@ -2,7 +2,6 @@ import math
 from dataclasses import dataclass
 
 import pytest
-
 from qicore.base import Failure, QiError, Success
 from qicore.base.options import Checks, is_number
 

@@ -1,41 +1,278 @@
-"""The client: what users of qicore-ai hold in their hands."""
+"""LLMClient: what users of qicore-ai hold in their hands."""
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+from collections.abc import Collection, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self, TypeVar, cast
 
-from qicore.ai.config import AiConfig
-from qicore.base import Result, Success
+from qicore.ai.caching import Kept, key_of_chat, key_of_embedding
+from qicore.ai.config import LLMConfig
+from qicore.ai.embeddings import as_texts, embed
+from qicore.ai.errors import invalid_output, invalid_prompt
+from qicore.ai.link import Link, Links, Route
+from qicore.ai.messages import Image, Message, Prompt, as_messages
+from qicore.ai.models import Models
+from qicore.ai.provider import ChatRequest, Provider
+from qicore.ai.responses import ChatResponse, EmbeddingResponse, Timings
+from qicore.ai.stream import Candidate, ChatStream
+from qicore.ai.structured import Shape
+from qicore.ai.tools import ToolsGiven, as_toolbox
+from qicore.ai.turns import ToolRun, run_tools
+from qicore.base import ErrorCategory, Failure, QiError, Result, Success
+from qicore.base.options import Checks
+from qicore.resilience import CircuitBreakerConfig, CircuitBreakers
+
+__all__ = ["LLMClient"]
+
+T = TypeVar("T")
+_ELSEWHERE: Final = (ErrorCategory.NETWORK, ErrorCategory.TIMEOUT)
 
 
-class Ai:
-    """Opens with `create`, closes with `close` or at the end of an `async with`.
+class LLMClient:
+    """Talks to a language model under asyncio; each call gives a Result.
 
-    >>> client = Ai.create().unwrap()
-    >>> client.config.timeout
-    30.0
+    It opens with `create`, and closes with `close` or at the end of an `async with`. Any number of tasks of
+    one event loop may use it at once.
+
+    >>> client = LLMClient.create("ollama", LLMConfig(model="llama3.2")).unwrap()
+    >>> client.with_config(temperature=0.0).unwrap().config.temperature
+    0.0
+
+    Codes of every call: MODEL_NOT_FOUND, INVALID_PROMPT [VALIDATION]; LLM_UNAVAILABLE, LLM_ERROR,
+    CIRCUIT_OPEN [NETWORK]; LLM_TIMEOUT [TIMEOUT]; LLM_UNAUTHORIZED [PERMISSION]; CLIENT_CLOSED [VALIDATION].
     """
 
-    __slots__ = ("_closed", "config")
-
-    def __init__(self, config: AiConfig) -> None:
-        self.config = config
-        self._closed = False
+    def __init__(self, route: Route, breakers: CircuitBreakers | None = None) -> None:
+        if not isinstance(cast("object", route), Route):  # what many try first
+            raise TypeError("use LLMClient.create(provider, config), which checks the options")
+        self._route = route
+        self._breakers = breakers
+        self._others: tuple[LLMClient, ...] = ()
+        self._instead_of: Collection[ErrorCategory] = ()
 
     @classmethod
-    def create(cls, config: AiConfig | None = None) -> Result[Self]:
-        """Check the options and return a client; INVALID_AI_CONFIG [VALIDATION]."""
-        return (config or AiConfig()).check().map(cls)
+    def create(cls, provider: str | Provider, config: LLMConfig) -> Result[Self]:
+        """Check the options and return a client; INVALID_LLM_CONFIG [VALIDATION].
+
+        `provider` is `ollama`, `openai` (for any server that speaks OpenAI's API; needs the extra `openai`),
+        the name of a registered provider, or a Provider. Nothing is connected before the first call.
+        """
+        if not isinstance(cast("object", config), LLMConfig):
+            return Failure(QiError.validation("INVALID_LLM_CONFIG", "config must be an LLMConfig"))
+        links = Links(provider)
+        return config.check().flat_map(
+            lambda options: links.get(options).map(lambda link: cls(Route(links, link, options, None)))
+        )
 
     @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
+    def config(self) -> LLMConfig:
+        """The options it was made with."""
+        return self._route.config
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return self._route.link.provider.name
+
+    @property
+    def raw(self) -> Any:
+        """The client below: `ollama.AsyncClient`, or `openai.AsyncOpenAI`. It raises."""
+        return self._route.link.provider.raw
+
+    @property
+    def models(self) -> Models:
+        """The provider's models: to list, show, pull and delete."""
+        return Models(self._route)
+
+    def with_config(self, **changes: Any) -> Result[Self]:
+        """Return a client with some options changed; this one stays as it is.
+
+        Connections are shared where the options that concern them stay the same, and closing either client
+        closes those of both. INVALID_LLM_CONFIG [VALIDATION].
+        """
+        try:
+            changed = dataclasses.replace(self.config, **changes)
+        except TypeError as error:
+            wrong = str(error).rpartition("() ")[2]
+            return Failure(QiError.validation("INVALID_LLM_CONFIG", f"with_config {wrong}"))
+        links = self._route.links
+        return changed.check().flat_map(
+            lambda options: links.get(options).map(lambda link: self._like(link, options, self._breakers))
+        )
+
+    def with_circuit_breaker(self, config: CircuitBreakerConfig | None = None) -> Self:
+        """Return a client with a circuit breaker for each model; it shares this one's connections.
+
+        While a circuit is open, calls of that model answer CIRCUIT_OPEN [NETWORK] at once. ValueError for bad
+        options.
+        """
+        return self._like(self._route.link, self.config, CircuitBreakers(config))
+
+    def with_fallback(self, *others: LLMClient, instead_of: Collection[ErrorCategory] = _ELSEWHERE) -> Self:
+        """Return a client that asks `others`, in their order, when this one fails.
+
+        It goes on after errors of the categories `instead_of`; a stream only before its first piece. Others
+        may have another model (`with_config(model=…)`) or another provider, and each has its own options and
+        circuit breaker. The response says who answered; a Failure is the last one's, with the others as its
+        causes. `embedding` asks only the first, as vectors of different models can't be compared.
+        """
+        chosen = self._like(self._route.link, self.config, self._breakers)
+        chosen._others = (*self._others, *others)
+        chosen._instead_of = tuple(instead_of)
+        return chosen
+
+    def _like(self, link: Link, config: LLMConfig, breakers: CircuitBreakers | None) -> Self:
+        made = type(self)(Route(self._route.links, link, config, breakers), breakers)
+        made._others, made._instead_of = self._others, self._instead_of
+        return made
+
+    async def chat(self, prompt: Prompt, *, tools: ToolsGiven = ()) -> Result[ChatResponse]:
+        """Ask, and return the answer.
+
+        `prompt` is a text, a `Message`, or several. Of `tools` the model may ask to have some called
+        (`response.tool_calls`): calling them is up to you, or to `run_tools`.
+        """
+        try:
+            messages = as_messages(prompt, self.config.system)
+            offered = tuple(as_toolbox(tools).tools.values())
+        except QiError as error:
+            return Failure(error)
+        return await self._ask(ChatRequest(self.config, messages, offered))
+
+    async def generate(self, prompt: str, *images: Image) -> Result[ChatResponse]:
+        """Complete a single text, with pictures if the model sees."""
+        try:
+            return await self._ask(self._completion(prompt, images))
+        except QiError as error:
+            return Failure(error)
+
+    def chat_stream(self, prompt: Prompt, *, tools: ToolsGiven = ()) -> ChatStream:
+        """Ask, and yield the answer as it comes: see `chat` and `ChatStream`."""
+        try:
+            messages = as_messages(prompt, self.config.system)
+            offered = tuple(as_toolbox(tools).tools.values())
+        except QiError as error:
+            return ChatStream((), error)
+        return self._stream(ChatRequest(self.config, messages, offered))
+
+    def stream_generate(self, prompt: str, *images: Image) -> ChatStream:
+        """Complete a single text, and yield what comes: see `generate` and `ChatStream`."""
+        try:
+            return self._stream(self._completion(prompt, images))
+        except QiError as error:
+            return ChatStream((), error)
+
+    def _completion(self, prompt: str, images: tuple[Image, ...]) -> ChatRequest:
+        if not isinstance(cast("object", prompt), str):
+            raise invalid_prompt("generate takes a text; chat takes messages")
+        return ChatRequest(
+            self.config, as_messages(Message.user(prompt, *images), self.config.system), kind="generate"
+        )
+
+    async def embedding(self, texts: str | Sequence[str]) -> Result[EmbeddingResponse]:
+        """Return the vectors of one text or of many, in their order.
+
+        They go out in batches of `embedding_batch`, `embedding_concurrency` at once.
+        """
+        try:
+            wanted = as_texts(texts)
+        except QiError as error:
+            return Failure(error)
+        config = self.config
+        if config.cache is None:
+            return await embed(self._route, wanted)
+        kept = Kept(config.cache, config.cache_ttl, EmbeddingResponse)
+        key = key_of_embedding(self.provider, config, wanted)
+        return await kept.get_or_ask(key, lambda: embed(self._route, wanted))
+
+    async def run_tools(self, prompt: Prompt, tools: ToolsGiven, *, max_turns: int = 8) -> Result[ToolRun]:
+        """Ask, call the tools that the model asks for, tell it what they say, and so on until it answers.
+
+        A tool is a function, sync or async, that answers a Result or a value: see `Tool.from_function`. The
+        calls of one turn run at once. Of a Failure the model is told code and message; of an exception only
+        that the tool failed. TOO_MANY_TURNS [VALIDATION] after `max_turns` answers that ask for tools.
+        """
+        try:
+            messages = as_messages(prompt, self.config.system)
+        except QiError as error:
+            return Failure(error)
+        wrong = Checks().whole("max_turns", max_turns).wrong
+        if wrong:
+            return Failure(invalid_prompt(wrong[0]))
+        toolbox = as_toolbox(tools)
+        offered = tuple(toolbox.tools.values())
+
+        async def ask(said: Sequence[Message]) -> Result[ChatResponse]:
+            return await self._ask(ChatRequest(self.config, tuple(said), offered))
+
+        return await run_tools(ask, messages, toolbox, max_turns)
+
+    async def structured(self, prompt: Prompt, into: type[T], *, attempts: int = 3) -> Result[T]:
+        """Ask for an answer that is a value of `into`: a pydantic model, a dataclass, or the like.
+
+        The model is shown the schema, and told what is wrong when its answer does not fit, `attempts` times
+        in all; then INVALID_OUTPUT [VALIDATION], which says what is wrong with the last answer. TypeError for
+        a type that has no schema.
+        """
+        shape = Shape(into)
+        try:
+            messages = as_messages(prompt, self.config.system)
+        except QiError as error:
+            return Failure(error)
+        wrong = Checks().whole("attempts", attempts).wrong
+        if wrong:
+            return Failure(invalid_prompt(wrong[0]))
+        problems = ""
+        for _ in range(attempts):
+            answered = await self._ask(ChatRequest(self.config, messages, schema=shape.schema))
+            if isinstance(answered, Failure):
+                return answered
+            text = answered.unwrap().text
+            value, problems = shape.read(text)
+            if not problems:
+                return Success(cast("T", value))
+            messages = (*messages, *shape.repair(text, problems))
+        return Failure(
+            invalid_output(f"no answer fits: {problems}", model=self.config.model, attempts=attempts)
+        )
+
+    async def _ask(self, request: ChatRequest) -> Result[ChatResponse]:
+        config = self.config
+        if config.cache is None:
+            return await self._ask_someone(request)
+        kept = Kept(config.cache, config.cache_ttl, ChatResponse)
+        return await kept.get_or_ask(key_of_chat(self.provider, request), lambda: self._ask_someone(request))
+
+    async def _ask_someone(self, request: ChatRequest) -> Result[ChatResponse]:
+        result = await _answer(self._route, request)
+        for other in self._others:
+            error = result.error
+            if error is None or error.category not in self._instead_of:
+                break
+            theirs = await _answer(other._route, dataclasses.replace(request, config=other.config))
+            result = theirs if theirs.error is None else Failure(theirs.error.with_cause(error))
+        return result
+
+    def _stream(self, request: ChatRequest) -> ChatStream:
+        first = Candidate(self._route, request, self._instead_of)
+        return ChatStream(
+            [
+                first,
+                *(
+                    Candidate(
+                        other._route, dataclasses.replace(request, config=other.config), self._instead_of
+                    )
+                    for other in self._others
+                ),
+            ]
+        )
 
     async def close(self) -> Result[None]:
-        """Release what the client holds. A second call changes nothing."""
-        self._closed = True
+        """Close the connections, of all clients that share them. A second call changes nothing."""
+        await self._route.links.close()
         return Success(None)
 
     async def __aenter__(self) -> Self:
@@ -45,3 +282,24 @@ class Ai:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _answer(route: Route, request: ChatRequest) -> Result[ChatResponse]:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    model = request.config.model
+    result = await route.call(model, lambda provider: provider.chat(request), begun)
+    if isinstance(result, Failure):
+        return result
+    message, finish = result.unwrap()
+    times = finish.timings
+    return Success(
+        ChatResponse(
+            message,
+            finish.model or model,
+            route.link.provider.name,
+            finish.reason,
+            finish.usage,
+            Timings(loop.time() - begun, None, times.load, times.prompt, times.generation),
+        )
+    )

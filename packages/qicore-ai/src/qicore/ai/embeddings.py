@@ -1,0 +1,74 @@
+"""Many texts into vectors: in batches, a few at once, in the order of the texts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+from qicore.ai.errors import invalid_prompt, unreadable
+from qicore.ai.link import Route
+from qicore.ai.provider import Embedded, Provider
+from qicore.ai.responses import EmbeddingResponse, Timings, Usage
+from qicore.base import Failure, Result, Success
+
+__all__ = ["as_texts", "embed"]
+
+
+def as_texts(given: str | Sequence[str]) -> list[str]:
+    """Return the texts to embed; a QiError INVALID_PROMPT is raised for what is none."""
+    several = cast("object", given)
+    texts = list(cast("Sequence[object]", several)) if isinstance(several, list | tuple) else [several]
+    checked = [text for text in texts if isinstance(text, str) and text.strip()]
+    if not texts or len(checked) < len(texts):
+        raise invalid_prompt("embedding takes a text, or a list of texts, none of them empty")
+    return checked
+
+
+async def embed(route: Route, texts: Sequence[str]) -> Result[EmbeddingResponse]:
+    """Return the vectors of all texts, or the first Failure; then the other batches are cancelled."""
+    config = route.config
+    begun = asyncio.get_running_loop().time()
+    size = config.embedding_batch
+    batches = [texts[start : start + size] for start in range(0, len(texts), size)]
+    gate = asyncio.Semaphore(config.embedding_concurrency)
+    tasks = [asyncio.ensure_future(_one(route, batch, gate, begun)) for batch in batches]
+    try:
+        for done in asyncio.as_completed(tasks):
+            result = await done
+            if isinstance(result, Failure):
+                return result
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    parts = [task.result().unwrap() for task in tasks]
+    usage = sum((part.usage for part in parts), Usage())
+    vectors = tuple(tuple(map(float, vector)) for part in parts for vector in part.vectors)
+    total = asyncio.get_running_loop().time() - begun
+    return Success(
+        EmbeddingResponse(vectors, parts[0].model, route.link.provider.name, usage, Timings(total))
+    )
+
+
+async def _one(route: Route, batch: Sequence[str], gate: asyncio.Semaphore, begun: float) -> Result[Embedded]:
+    config = route.config
+
+    async def ask(provider: Provider) -> Embedded:
+        embedded = await provider.embed(config, batch)
+        vectors: object = embedded.vectors
+        if not _fits(vectors, len(batch)):
+            raise unreadable(f"no vectors of one length for {len(batch)} texts")
+        return embedded
+
+    async with gate:
+        return await route.call(config.embedding_model or config.model, ask, begun)
+
+
+def _fits(vectors: Any, count: int) -> bool:
+    if not isinstance(vectors, list):
+        return False
+    known: list[list[Any]] = [vector for vector in cast("Sequence[Any]", vectors) if type(vector) is list]
+    if len(known) != count or len(set(map(len, known))) != 1 or not known[0]:
+        return False
+    return all(type(number) is float or type(number) is int for vector in known for number in vector)

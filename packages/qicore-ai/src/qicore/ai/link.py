@@ -1,0 +1,143 @@
+"""What a call goes through: its turn, the circuit breaker, the deadline, the table of errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from qicore.ai.config import CONNECTION, LLMConfig
+from qicore.ai.errors import timed_out, to_error
+from qicore.ai.provider import Provider, open_provider
+from qicore.base import Failure, QiError, Result, Success
+from qicore.resilience import CircuitBreaker, CircuitBreakers, Permit
+
+__all__ = ["Link", "Links", "Route"]
+
+T = TypeVar("T")
+
+
+class Link:
+    """A provider's connections, and the turns of those who use them."""
+
+    __slots__ = ("provider", "turns")
+
+    def __init__(self, provider: Provider, max_concurrency: int) -> None:
+        self.provider = provider
+        self.turns = asyncio.Semaphore(max_concurrency)
+
+
+class Links:
+    """The links of a client and of those made from it: one for each set of options that concern it."""
+
+    def __init__(self, provider: str | Provider) -> None:
+        self._provider: Any = provider
+        self._links: list[tuple[tuple[object, ...], Link]] = []
+        self.closed = False
+
+    def get(self, config: LLMConfig) -> Result[Link]:
+        """Return the link for these options."""
+        key = (config.max_concurrency, *(getattr(config, name) for name in CONNECTION))
+        for known, link in self._links:
+            if known == key:
+                return Success(link)
+        given = self._provider
+        opened = Success(given) if hasattr(given, "chat") else open_provider(given, config)
+        return opened.map(lambda provider: self._keep(key, Link(provider, config.max_concurrency)))
+
+    def _keep(self, key: tuple[object, ...], link: Link) -> Link:
+        self._links.append((key, link))
+        return link
+
+    async def close(self) -> None:
+        """Close all of them."""
+        self.closed = True
+        links, self._links = self._links, []
+        for _, link in links:
+            await link.provider.close()
+
+
+class Route:
+    """One way to an answer: a link, the options, and the circuit breaker of the model, if there is one."""
+
+    __slots__ = ("_breakers", "config", "link", "links")
+
+    def __init__(self, links: Links, link: Link, config: LLMConfig, breakers: CircuitBreakers | None) -> None:
+        self.links = links
+        self.link = link
+        self.config = config
+        self._breakers = breakers
+
+    def breaker(self, model: str) -> CircuitBreaker | None:
+        """Return the circuit breaker of a model: a server may be well, and one of its models ill."""
+        if self._breakers is None:
+            return None
+        return self._breakers.get(f"{self.link.provider.name}:{self.config.base_url or ''}:{model}")
+
+    def translate(self, exception: BaseException, model: str) -> QiError:
+        """Return the error for what was raised."""
+        return to_error(exception, provider=self.link.provider.name, model=model)
+
+    def late(self, seconds: float, what: str, model: str) -> QiError:
+        """Return the error for a deadline that has passed."""
+        return timed_out(seconds, what, provider=self.link.provider.name, model=model)
+
+    def deadline(self, begun: float) -> float | None:
+        """Return the time of the loop's clock by which a call must end that began then."""
+        return None if self.config.timeout is None else begun + self.config.timeout
+
+    async def enter(self, model: str, begun: float) -> Result[Permit | None]:
+        """Wait for a turn, and ask the circuit breaker; after a Success, `leave` must follow."""
+        turns = self.link.turns
+        if self.links.closed:
+            return Failure(QiError.validation("CLIENT_CLOSED", "the client is closed"))
+        if turns.locked():
+            try:
+                async with asyncio.timeout_at(self.deadline(begun)):
+                    await turns.acquire()
+            except TimeoutError:
+                return Failure(self.late(self.config.timeout or 0.0, "queue", model))
+        else:
+            await turns.acquire()  # which it does at once
+        breaker = self.breaker(model)
+        if breaker is None:
+            return Success(None)
+        admitted = breaker.admit()
+        if admitted.is_failure:
+            turns.release()
+        return admitted
+
+    def leave(self) -> None:
+        """Let the next one have its turn."""
+        self.link.turns.release()
+
+    async def call(
+        self,
+        model: str,
+        operation: Callable[[Provider], Awaitable[T]],
+        begun: float,
+        *,
+        limited: bool = True,
+    ) -> Result[T]:
+        """Run an operation of the provider within all of the limits; the total one only when `limited`."""
+        entered = await self.enter(model, begun)
+        if isinstance(entered, Failure):
+            return entered
+        permit = entered.unwrap()
+        scope = asyncio.timeout_at(self.deadline(begun) if limited else None)
+        try:
+            async with scope:
+                value = await operation(self.link.provider)
+        except Exception as exception:  # noqa: BLE001 - it becomes a Failure, and the breaker hears of it
+            if scope.expired() and isinstance(exception, TimeoutError):
+                error = self.late(self.config.timeout or 0.0, "total", model)
+            else:
+                error = self.translate(exception, model)
+            if permit is not None:
+                permit.failure(error)
+            return Failure(error)
+        finally:
+            self.leave()  # a permit that nobody used is given back when it is forgotten
+        if permit is not None:
+            permit.success()
+        return Success(value)

@@ -1,0 +1,290 @@
+"""Ollama, by its official client.
+
+Two things are done without it. Requests are written here: its `Tool` model drops whatever it has no field for
+(nested properties, `anyOf`, bounds). And answers are read here: what is no answer gets an error that says so,
+and no model of pydantic is built for each token. Both go through the client's one method for requests,
+`_request`, which is not public; `tests/test_wire.py` would tell of a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Final, cast
+
+import httpx
+import ollama
+from qicore.ai.config import LLMConfig
+from qicore.ai.errors import broken_off, status_error, unreadable
+from qicore.ai.limits import response_hooks
+from qicore.ai.messages import Message, ToolCall
+from qicore.ai.provider import Answer, ChatRequest, Embedded, Finish
+from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Timings, Usage
+
+__all__ = ["OllamaProvider"]
+
+_NANOSECONDS: Final = 1e-9
+
+
+class OllamaProvider:
+    """Chats by `/api/chat`, completes by `/api/generate`, embeds by `/api/embed`."""
+
+    name = "ollama"
+
+    def __init__(self, config: LLMConfig) -> None:
+        headers = {"Accept-Encoding": "identity", **config.headers}
+        if config.api_key is not None:
+            headers["Authorization"] = f"Bearer {config.api_key}"
+        self._client = ollama.AsyncClient(
+            config.base_url,
+            headers=headers,
+            # Deadlines are the client's: they cover more than one read.
+            timeout=httpx.Timeout(None, connect=config.connect_timeout),
+            # Nor is there a pool that a cancelled request could fill: concurrency has its own limit.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=config.max_concurrency),
+            event_hooks=response_hooks(httpx.AsyncByteStream, config.max_response_size),
+        )
+
+    @property
+    def raw(self) -> ollama.AsyncClient:
+        """The official client, which raises."""
+        return self._client
+
+    async def chat(self, request: ChatRequest, /) -> Answer:
+        """Return the whole answer."""
+        path, body = _body(request, stream=False)
+        part = await self._post(path, body)
+        text, thinking, calls = _piece(request.kind, part, 0)
+        if not part.get("done"):
+            raise broken_off()
+        return Answer(
+            Message("assistant", text, tool_calls=calls, thinking=thinking), _finish(part, bool(calls))
+        )
+
+    async def stream(self, request: ChatRequest, /) -> AsyncGenerator[ChatChunk | Finish, None]:
+        """Yield the answer as it comes."""
+        path, body = _body(request, stream=True)
+        kind = request.kind
+        number = 0
+        async with aclosing(self._parts(path, body)) as parts:
+            async for part in parts:
+                text, thinking, calls = _piece(kind, part, number)
+                number += len(calls)
+                if text or thinking or calls:
+                    yield ChatChunk(text, thinking, calls)
+                if part.get("done"):
+                    yield _finish(part, number > 0)
+                    return
+
+    async def embed(self, config: LLMConfig, texts: Sequence[str], /) -> Embedded:
+        """Return the vectors of some texts."""
+        options, top = _options(config)
+        model = config.embedding_model or config.model
+        body: dict[str, Any] = {"model": model, "input": list(texts), **top}
+        if options:
+            body["options"] = options
+        part = await self._post("/api/embed", body)
+        vectors = part.get("embeddings")
+        if not isinstance(vectors, list):
+            raise unreadable("no embeddings")
+        return Embedded(
+            cast("list[list[float]]", vectors),
+            _text(part, "model") or model,
+            Usage(_count(part, "prompt_eval_count")),
+        )
+
+    async def list_models(self) -> list[ModelInfo]:
+        """Return the models that the server has."""
+        listed = await self._client.list()
+        return [
+            _info(entry.model or "", entry.model_dump(mode="json", exclude_none=True))
+            for entry in listed.models
+        ]
+
+    async def show_model(self, name: str, /) -> ModelInfo:
+        """Return what the server tells of a model: template, parameters, capabilities and so on."""
+        shown = await self._client.show(name)
+        return _info(name, shown.model_dump(mode="json", exclude_none=True))
+
+    async def pull_model(self, name: str, /) -> AsyncGenerator[PullProgress, None]:
+        """Fetch a model, and yield how far it is; the last status is `success`."""
+        try:
+            async with aclosing(self._parts("/api/pull", {"model": name, "stream": True})) as parts:
+                async for part in parts:
+                    status = _text(part, "status")
+                    yield PullProgress(
+                        status, _text(part, "digest"), _count(part, "completed"), _count(part, "total")
+                    )
+                    if status == "success":
+                        return
+        except ollama.ResponseError as error:
+            if "file does not exist" in error.error:  # the registry's word for it comes within a good stream
+                raise status_error(404, f"there is no model {name!r} to pull") from None
+            raise
+        raise broken_off()
+
+    async def delete_model(self, name: str, /) -> None:
+        """Delete a model."""
+        await self._client.delete(name)
+
+    # The client gives each part of an answer to `cls(**part)`; any callable is a class to it.
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Mapping[str, Any]:
+        client: Any = self._client
+        try:
+            part: Mapping[str, Any] = await client._request(dict, "POST", path, json=body)
+        except TypeError as error:
+            raise unreadable("no object") from error
+        return part
+
+    async def _parts(self, path: str, body: dict[str, Any]) -> AsyncGenerator[Mapping[str, Any], None]:
+        client: Any = self._client
+        parts = await client._request(dict, "POST", path, json=body, stream=True)
+        try:
+            async for part in parts:
+                yield part
+        except (AttributeError, TypeError) as error:
+            raise unreadable("a line that is no object") from error
+        finally:
+            await parts.aclose()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+
+
+def _body(request: ChatRequest, *, stream: bool) -> tuple[str, dict[str, Any]]:
+    config = request.config
+    options, body = _options(config)
+    body["model"] = config.model
+    body["stream"] = stream
+    if options:
+        body["options"] = options
+    if request.schema is not None:
+        body["format"] = dict(request.schema)
+    if config.thinking is not None:
+        body["think"] = config.thinking
+    if request.kind == "generate":
+        *before, last = request.messages
+        body["prompt"] = last.content
+        if before:
+            body["system"] = before[0].content
+        if last.images:
+            body["images"] = [image.base64 for image in last.images]
+        return "/api/generate", body
+    body["messages"] = [_message(message) for message in request.messages]
+    if request.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": dict(tool.parameters),
+                },
+            }
+            for tool in request.tools
+        ]
+    return "/api/chat", body
+
+
+def _options(config: LLMConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what goes into `options`, and what goes beside it."""
+    options = {
+        name: value
+        for name, value in (
+            ("temperature", config.temperature),
+            ("top_p", config.top_p),
+            ("num_predict", config.max_tokens),
+            ("seed", config.seed),
+            ("stop", list(config.stop) or None),
+        )
+        if value is not None
+    }
+    top: dict[str, Any] = {}
+    for name, value in config.extra.items():
+        (top if name in _TOP else options)[name] = value
+    return options, top
+
+
+_TOP: Final = frozenset(
+    ("keep_alive", "template", "raw", "suffix", "truncate", "dimensions", "logprobs", "top_logprobs")
+)
+
+
+def _message(message: Message) -> dict[str, Any]:
+    written: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.images:
+        written["images"] = [image.base64 for image in message.images]
+    if message.thinking:
+        written["thinking"] = message.thinking
+    if message.tool_calls:
+        written["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": dict(call.arguments)}}
+            for call in message.tool_calls
+        ]
+    if message.tool_name:
+        written["tool_name"] = message.tool_name
+    return written
+
+
+def _piece(kind: str, part: Mapping[str, Any], number: int) -> tuple[str, str, tuple[ToolCall, ...]]:
+    """Return text, thinking and calls of a part; `number` calls came before."""
+    if kind == "generate":
+        text, thinking, calls = part.get("response"), part.get("thinking"), None
+    else:
+        message = part.get("message")
+        if type(message) is not dict:
+            raise unreadable("no message")
+        said = cast("dict[str, Any]", message)
+        text, thinking, calls = said.get("content"), said.get("thinking"), said.get("tool_calls")
+    if not isinstance(text or "", str) or not isinstance(thinking or "", str):
+        raise unreadable("a text that is none")
+    return text or "", thinking or "", _calls(calls, number) if calls else ()
+
+
+def _calls(given: object, number: int) -> tuple[ToolCall, ...]:
+    calls: list[ToolCall] = []
+    for index, each in enumerate(cast("list[object]", given) if type(given) is list else [None], number + 1):
+        function = _dict(_dict(each).get("function"))
+        name, arguments = function.get("name"), function.get("arguments", {})
+        if not isinstance(name, str) or type(arguments) is not dict:
+            raise unreadable("a tool call that is none")
+        # Ollama's calls have no identity; answers go by their order and the name of the tool.
+        calls.append(ToolCall(name, _dict(arguments), f"call_{index}"))
+    return tuple(calls)
+
+
+def _dict(given: Any) -> Mapping[str, Any]:
+    return given if hasattr(given, "keys") else {}
+
+
+def _finish(part: Mapping[str, Any], called: bool) -> Finish:
+    reason = _text(part, "done_reason") or "stop"
+    return Finish(
+        _text(part, "model"),
+        "tool_calls" if called and reason == "stop" else reason,
+        Usage(_count(part, "prompt_eval_count"), _count(part, "eval_count")),
+        Timings(
+            _count(part, "total_duration") * _NANOSECONDS,
+            None,
+            _count(part, "load_duration") * _NANOSECONDS,
+            _count(part, "prompt_eval_duration") * _NANOSECONDS,
+            _count(part, "eval_duration") * _NANOSECONDS,
+        ),
+    )
+
+
+def _info(name: str, details: dict[str, Any]) -> ModelInfo:
+    size = details.get("size")
+    return ModelInfo(name, size if isinstance(size, int) else None, details)
+
+
+def _text(part: Mapping[str, Any], name: str) -> str:
+    value = part.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _count(part: Mapping[str, Any], name: str) -> int:
+    value = part.get(name)
+    return value if isinstance(value, int) else 0

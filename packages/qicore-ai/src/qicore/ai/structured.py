@@ -1,0 +1,59 @@
+"""Answers that are values: the model is shown the schema, and its answer must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from qicore.ai.messages import Message
+
+__all__ = ["Shape"]
+
+T = TypeVar("T")
+
+
+class Shape(Generic[T]):
+    """What an answer must be: a pydantic model, a dataclass, or any other type that pydantic knows."""
+
+    __slots__ = ("_adapter", "_name", "schema")
+
+    def __init__(self, into: type[T]) -> None:
+        """Prepare it; TypeError for a type that pydantic doesn't know, or that JSON can't hold."""
+        try:
+            self._adapter: TypeAdapter[T] = TypeAdapter(into)
+            schema = self._adapter.json_schema()
+        except Exception as error:
+            raise TypeError(f"an answer can't be a {into!r}: {type(error).__name__}") from error
+        # Providers want an object at the top.
+        self.schema: Mapping[str, Any] = schema
+        self._name = getattr(into, "__name__", str(into))
+
+    def read(self, text: str) -> tuple[T | None, str]:
+        """Return the value, or what is wrong with the text."""
+        try:
+            return self._adapter.validate_json(_bare(text)), ""
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            return None, "; ".join(
+                f"{'.'.join(map(str, problem['loc'])) or 'the answer'}: {problem['msg']}"
+                for problem in problems
+            )
+
+    def repair(self, text: str, problems: str) -> tuple[Message, Message]:
+        """Return what to say to a model whose answer does not fit."""
+        return (
+            Message.assistant(text or "{}"),
+            Message.user(
+                f"That is no valid {self._name}: {problems}. "
+                "Answer again, with the corrected JSON and nothing else."
+            ),
+        )
+
+
+def _bare(text: str) -> str:
+    """Return the JSON without the fence that some models put around it."""
+    text = text.strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text[3:-3].removeprefix("json")
+    return text

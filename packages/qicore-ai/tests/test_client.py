@@ -1,8 +1,0 @@
-from qicore.ai import Ai, AiConfig
-
-
-async def test_it_closes_once_and_for_all() -> None:
-    async with Ai.create(AiConfig(timeout=1)).unwrap() as client:
-        assert not client.closed
-    again = await client.close()
-    assert (again.is_success, client.closed) == (True, True)
