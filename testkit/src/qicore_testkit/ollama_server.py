@@ -92,7 +92,7 @@ class OllamaServer(ModelServer):
 
 
 def _line(value: object) -> bytes:
-    return json.dumps(value).encode() + b"\n"
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 
 def _faulty(fault: Fault) -> bytes:

@@ -94,7 +94,7 @@ def _packed(text: str) -> str:
 
 
 def _event(value: object) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
 def _faulty(fault: Fault) -> bytes:

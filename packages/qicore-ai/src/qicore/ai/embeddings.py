@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Final, cast
 
 from qicore.ai.errors import invalid_prompt, unreadable
 from qicore.ai.link import Route
@@ -13,6 +15,8 @@ from qicore.ai.responses import EmbeddingResponse, Timings, Usage
 from qicore.base import Failure, Result, Success
 
 __all__ = ["as_texts", "embed"]
+
+_NUMBERS: Final = frozenset((float, int))
 
 
 def as_texts(given: str | Sequence[str]) -> list[str]:
@@ -44,7 +48,7 @@ async def embed(route: Route, texts: Sequence[str]) -> Result[EmbeddingResponse]
         await asyncio.gather(*tasks, return_exceptions=True)
     parts = [task.result().unwrap() for task in tasks]
     usage = sum((part.usage for part in parts), Usage())
-    vectors = tuple(tuple(map(float, vector)) for part in parts for vector in part.vectors)
+    vectors = tuple(tuple(vector) for part in parts for vector in part.vectors)
     total = asyncio.get_running_loop().time() - begun
     return Success(
         EmbeddingResponse(vectors, parts[0].model, route.link.provider.name, usage, Timings(total))
@@ -56,19 +60,21 @@ async def _one(route: Route, batch: Sequence[str], gate: asyncio.Semaphore, begu
 
     async def ask(provider: Provider) -> Embedded:
         embedded = await provider.embed(config, batch)
-        vectors: object = embedded.vectors
-        if not _fits(vectors, len(batch)):
-            raise unreadable(f"no vectors of one length for {len(batch)} texts")
-        return embedded
+        return replace(embedded, vectors=_checked(embedded.vectors, len(batch)))
 
     async with gate:
         return await route.call(config.embedding_model or config.model, ask, begun)
 
 
-def _fits(vectors: Any, count: int) -> bool:
-    if not isinstance(vectors, list):
-        return False
-    known: list[list[Any]] = [vector for vector in cast("Sequence[Any]", vectors) if type(vector) is list]
-    if len(known) != count or len(set(map(len, known))) != 1 or not known[0]:
-        return False
-    return all(type(number) is float or type(number) is int for vector in known for number in vector)
+def _checked(vectors: object, count: int) -> list[list[float]]:
+    """Return the vectors, if they are: one for each text, all of one length, of numbers that are finite."""
+    rows = cast("list[list[Any]]", vectors) if isinstance(vectors, list) else []
+    known = [row for row in rows if type(cast("object", row)) is list and set(map(type, row)) <= _NUMBERS]
+    if len(known) == len(rows) == count and len(set(map(len, known))) == 1 and known[0]:
+        try:
+            numbers = [list(map(float, row)) for row in known]
+        except OverflowError:
+            numbers = []
+        if numbers and all(math.isfinite(sum(row)) for row in numbers):
+            return numbers
+    raise unreadable(f"no vectors of one length for {count} texts")

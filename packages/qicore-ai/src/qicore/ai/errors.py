@@ -18,6 +18,7 @@ __all__ = [
     "broken_off",
     "invalid_output",
     "invalid_prompt",
+    "no_json",
     "status_error",
     "timed_out",
     "to_error",
@@ -141,6 +142,11 @@ def broken_off(**context: object) -> QiError:
 def unreadable(what: str, **context: object) -> QiError:
     """LLM_ERROR [NETWORK]: JSON that is no answer."""
     return _error(_SHAPE._replace(message=f"the server's answer has {what}"), context)
+
+
+def no_json() -> QiError:
+    """LLM_ERROR [NETWORK]: bytes that are no JSON, or none that can be read (too deep, too long a number)."""
+    return _error(_NO_JSON, {})
 
 
 def invalid_prompt(message: str) -> QiError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
 from types import TracebackType
-from typing import Final, NamedTuple, Self, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 from qicore.ai.errors import broken_off
 from qicore.ai.link import Route
 from qicore.ai.messages import Message, ToolCall
 from qicore.ai.provider import ChatRequest, Finish
 from qicore.ai.responses import ChatChunk, ChatResponse, Timings
+from qicore.ai.waiting import Rest
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 from qicore.resilience import Permit
 
@@ -60,11 +61,40 @@ class ChatStream:
         return self
 
     async def __anext__(self) -> Result[ChatChunk]:
-        if self._source is None:
+        source = self._source
+        if source is None:
             return await self._begin()
-        patience, loop = self._patience, cast("asyncio.AbstractEventLoop", self._loop)
-        until = self._deadline if patience is None else min(loop.time() + patience, self._deadline)
-        return await self._next(until)
+        item: Any
+        try:
+            step = source.__anext__().__await__()
+            try:
+                waits_for = next(step)
+            except StopIteration as given:  # it was there already, which takes no timer to know
+                item = given.value
+            else:
+                item = await self._wait(Rest(waits_for, step))
+            if type(item) is not ChatChunk:
+                return await self._finish(item)
+        except StopAsyncIteration:
+            route = cast("Route", self._route)
+            error = broken_off(provider=route.link.provider.name, model=self._model)
+        except Exception as exception:  # noqa: BLE001 - it becomes the last item, and the breaker hears of it
+            error = cast("Route", self._route).translate(exception, self._model)
+        except BaseException:
+            self._release(None)
+            raise
+        else:
+            if self._first is None:
+                self._begin_to_flow()
+            if item.text:
+                self._texts.append(item.text)
+            if item.thinking:
+                self._thoughts.append(item.thinking)
+            if item.tool_calls:
+                self._calls += item.tool_calls
+            return Success(item)
+        self._release(error)
+        return Failure(error)
 
     async def _begin(self) -> Result[ChatChunk]:
         """Ask the candidates, in their order, until one has a first piece."""
@@ -99,42 +129,25 @@ class ChatStream:
         self._route, self._permit = route, entered.unwrap()
         deadline = route.deadline(begun)
         self._deadline = _NEVER if deadline is None else deadline
-        self._patience = config.between_tokens_timeout
+        self._patience = config.first_token_timeout
         self._source = route.link.provider.stream(request)
-        first = config.first_token_timeout
-        return await self._next(self._deadline if first is None else min(loop.time() + first, self._deadline))
+        return await self.__anext__()
 
-    async def _next(self, until: float) -> Result[ChatChunk]:
-        source, route = self._source, self._route
-        assert source is not None
-        assert route is not None
+    async def _wait(self, rest: Rest[ChatChunk | Finish]) -> ChatChunk | Finish:
+        now, patience = cast("asyncio.AbstractEventLoop", self._loop).time(), self._patience
+        until = self._deadline if patience is None else min(now + patience, self._deadline)
         scope = asyncio.timeout_at(None if until == _NEVER else until)
         try:
             async with scope:
-                item = await source.__anext__()
-        except StopAsyncIteration:
-            error = broken_off(provider=route.link.provider.name, model=self._model)
-        except Exception as exception:  # noqa: BLE001 - it becomes the last item, and the breaker hears of it
-            if scope.expired() and isinstance(exception, TimeoutError):
-                error = self._late(until)
-            else:
-                error = route.translate(exception, self._model)
-        except BaseException:
-            self._release(None)
+                return await rest
+        except TimeoutError:
+            if scope.expired():
+                raise self._late(until) from None
             raise
-        else:
-            if type(item) is ChatChunk:
-                if item.text:
-                    self._texts.append(item.text)
-                if item.thinking:
-                    self._thoughts.append(item.thinking)
-                self._calls += item.tool_calls
-                if self._first is None:
-                    self._first = cast("asyncio.AbstractEventLoop", self._loop).time()
-                return Success(item)
-            return await self._finish(cast("Finish", item))
-        self._release(error)
-        return Failure(error)
+
+    def _begin_to_flow(self) -> None:
+        self._first = cast("asyncio.AbstractEventLoop", self._loop).time()
+        self._patience = cast("Route", self._route).config.between_tokens_timeout
 
     async def _finish(self, finish: Finish) -> Result[ChatChunk]:
         source, route = self._source, self._route

@@ -1,13 +1,16 @@
 """Ollama, by its official client.
 
-Two things are done without it. Requests are written here: its `Tool` model drops whatever it has no field for
-(nested properties, `anyOf`, bounds). And answers are read here: what is no answer gets an error that says so,
-and no model of pydantic is built for each token. Both go through the client's one method for requests,
-`_request`, which is not public; `tests/test_wire.py` would tell of a change.
+Three things are done without it. Requests are written here: its `Tool` model drops whatever it has no field
+for (nested properties, `anyOf`, bounds). Answers are read here: what is no answer gets an error that says so,
+and no model of pydantic is built for each token. And lines are split here: the client takes `str.splitlines`,
+which finds line ends within JSON texts (U+0085, U+2028), so that such a character, said by the model, would
+end the stream. All of this goes through the client's `_request`, or the httpx client that it holds as
+`_client`. Neither is public; `tests/test_wire.py` would tell of a change.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, cast
@@ -15,8 +18,8 @@ from typing import Any, Final, cast
 import httpx
 import ollama
 from qicore.ai.config import LLMConfig
-from qicore.ai.errors import broken_off, status_error, unreadable
-from qicore.ai.limits import response_hooks
+from qicore.ai.errors import broken_off, no_json, status_error, unreadable
+from qicore.ai.limits import response_hooks, rest_of
 from qicore.ai.messages import Message, ToolCall
 from qicore.ai.provider import Answer, ChatRequest, Embedded, Finish
 from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Timings, Usage
@@ -69,10 +72,12 @@ class OllamaProvider:
         async with aclosing(self._parts(path, body)) as parts:
             async for part in parts:
                 text, thinking, calls = _piece(kind, part, number)
-                number += len(calls)
+                if calls:
+                    number += len(calls)
                 if text or thinking or calls:
                     yield ChatChunk(text, thinking, calls)
                 if part.get("done"):
+                    await rest_of(parts)
                     yield _finish(part, number > 0)
                     return
 
@@ -127,30 +132,52 @@ class OllamaProvider:
         """Delete a model."""
         await self._client.delete(name)
 
-    # The client gives each part of an answer to `cls(**part)`; any callable is a class to it.
-
     async def _post(self, path: str, body: dict[str, Any]) -> Mapping[str, Any]:
         client: Any = self._client
         try:
+            # The client gives the answer to `cls(**answer)`; any callable is a class to it.
             part: Mapping[str, Any] = await client._request(dict, "POST", path, json=body)
         except TypeError as error:
             raise unreadable("no object") from error
+        except (ValueError, RecursionError) as error:
+            raise no_json() from error
         return part
 
-    async def _parts(self, path: str, body: dict[str, Any]) -> AsyncGenerator[Mapping[str, Any], None]:
+    async def _parts(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         client: Any = self._client
-        parts = await client._request(dict, "POST", path, json=body, stream=True)
-        try:
-            async for part in parts:
-                yield part
-        except (AttributeError, TypeError) as error:
-            raise unreadable("a line that is no object") from error
-        finally:
-            await parts.aclose()
+        http: httpx.AsyncClient = client._client
+        async with http.stream("POST", path, json=body) as response:
+            if not response.is_success:
+                await response.aread()
+                raise ollama.ResponseError(response.text, response.status_code)
+            begun: list[str] = []  # of a line whose end is still to come
+            async for text in response.aiter_text():
+                head, *lines = text.split("\n")
+                begun.append(head)
+                if lines:
+                    lines.insert(0, "".join(begun))
+                    begun = [lines.pop()]
+                    for line in lines:
+                        yield _part(line)
+            if last := "".join(begun).strip():
+                yield _part(last)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+
+
+def _part(line: str) -> dict[str, Any]:
+    """Return what a line of a stream holds."""
+    try:
+        part = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise no_json() from error
+    if type(part) is not dict:
+        raise unreadable("a line that is no object")
+    if "error" in part:
+        raise ollama.ResponseError(str(cast("object", part["error"])))
+    return cast("dict[str, Any]", part)
 
 
 def _body(request: ChatRequest, *, stream: bool) -> tuple[str, dict[str, Any]]:
@@ -230,17 +257,20 @@ def _message(message: Message) -> dict[str, Any]:
 
 def _piece(kind: str, part: Mapping[str, Any], number: int) -> tuple[str, str, tuple[ToolCall, ...]]:
     """Return text, thinking and calls of a part; `number` calls came before."""
-    if kind == "generate":
-        text, thinking, calls = part.get("response"), part.get("thinking"), None
-    else:
+    said = part
+    calls: object = None
+    if kind == "chat":
         message = part.get("message")
         if type(message) is not dict:
             raise unreadable("no message")
         said = cast("dict[str, Any]", message)
-        text, thinking, calls = said.get("content"), said.get("thinking"), said.get("tool_calls")
-    if not isinstance(text or "", str) or not isinstance(thinking or "", str):
+        text, calls = said.get("content") or "", said.get("tool_calls")
+    else:
+        text = part.get("response") or ""
+    thinking = said.get("thinking") or ""
+    if type(text) is not str or type(thinking) is not str:
         raise unreadable("a text that is none")
-    return text or "", thinking or "", _calls(calls, number) if calls else ()
+    return text, thinking, _calls(calls, number) if calls else ()
 
 
 def _calls(given: object, number: int) -> tuple[ToolCall, ...]:

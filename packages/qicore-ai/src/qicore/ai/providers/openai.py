@@ -5,18 +5,19 @@ It needs the extra `openai`.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import sys
+from array import array
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, cast
 
 import httpx2
 import openai
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.completion_usage import CompletionUsage
 from qicore.ai.config import LLMConfig
-from qicore.ai.errors import broken_off, unreadable, unsupported
-from qicore.ai.limits import response_hooks
+from qicore.ai.errors import broken_off, no_json, unreadable, unsupported
+from qicore.ai.limits import response_hooks, rest_of
 from qicore.ai.messages import Message, ToolCall
 from qicore.ai.provider import Answer, ChatRequest, Embedded, Finish
 from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Usage
@@ -51,66 +52,88 @@ class OpenAIProvider:
         """The official client, which raises."""
         return self._client
 
+    # Answers are read here, as JSON: the client's models are built without checks, so that any field may hold
+    # anything, and building them takes ten times as long as the rest of a stream's piece.
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Mapping[str, Any]:
+        try:
+            given: object = await self._client.post(path, cast_to=object, body=body)
+            # A text is what the client gives for a content type that is none of JSON.
+            return _object(json.loads(given) if isinstance(given, str) else given)
+        except (ValueError, RecursionError) as error:
+            raise no_json() from error
+
     async def chat(self, request: ChatRequest, /) -> Answer:
         """Return the whole answer."""
-        answer = cast("ChatCompletion", await self._client.chat.completions.create(**_body(request)))
-        # The client builds its models without checks: any field may hold anything, or be missing.
-        choices = getattr(answer, "choices", None)
-        if not choices or getattr(choices[0], "message", None) is None:
-            raise unreadable("no message")
-        said = choices[0].message
+        answer = await self._post("/chat/completions", _body(request))
+        choices = answer.get("choices")
+        if not choices or not isinstance(choices, list):
+            raise unreadable("no choices")
+        choice = _object(cast("list[object]", choices)[0])
+        said = _object(choice.get("message"))
         calls = _Calls()
-        calls.take(getattr(said, "tool_calls", None))
+        calls.take(said.get("tool_calls"))
         message = Message(
             "assistant", _text(said, "content"), tool_calls=calls.done(), thinking=_thinking(said)
         )
-        return Answer(message, _finish(answer.model, choices[0].finish_reason, answer.usage))
+        return Answer(message, _finish(answer.get("model"), choice.get("finish_reason"), answer.get("usage")))
 
     async def stream(self, request: ChatRequest, /) -> AsyncGenerator[ChatChunk | Finish, None]:
         """Yield the answer as it comes."""
-        parts: openai.AsyncStream[ChatCompletionChunk] = await self._client.chat.completions.create(
-            **_body(request), stream=True, stream_options={"include_usage": True}
+        parts = await self._client.post(
+            "/chat/completions",
+            cast_to=object,
+            body={**_body(request), "stream": True, "stream_options": {"include_usage": True}},
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
         )
         calls = _Calls()
-        model, reason, usage = "", None, None
+        model, reason, usage = None, None, None
         try:
-            async for part in parts:
-                model = part.model or model
-                usage = part.usage or usage
-                choices = part.choices
+            while reason is None:
+                part = _object(await anext(parts))
+                model = part.get("model") or model
+                usage = part.get("usage") or usage
+                choices = part.get("choices")
                 if not choices:
-                    continue  # the last one has nothing but usage
+                    continue
                 choice = choices[0]
-                delta = choice.delta
-                if delta.tool_calls:
-                    calls.take(delta.tool_calls)
-                text, thinking = delta.content, _thinking(delta)
-                if not isinstance(cast("object", text or ""), str):
-                    raise unreadable("a text that is none")
+                delta = choice["delta"]
+                if delta.get("tool_calls"):
+                    calls.take(delta["tool_calls"])
+                text, thinking = _text(delta, "content"), _thinking(delta)
                 if text or thinking:
-                    yield ChatChunk(text or "", thinking)
-                reason = choice.finish_reason or reason
-        except (AttributeError, TypeError) as error:
+                    yield ChatChunk(text, thinking)
+                reason = choice.get("finish_reason")
+            if calls:
+                yield ChatChunk("", "", calls.done())
+            for part in await rest_of(parts):  # the usage comes by itself
+                usage = _object(part).get("usage") or usage
+            yield _finish(model, reason, usage)
+        except StopAsyncIteration:
+            raise broken_off() from None
+        except (AttributeError, LookupError, TypeError) as error:
             raise unreadable("a piece that is none") from error
+        except (ValueError, RecursionError) as error:
+            raise no_json() from error
         finally:
             await parts.close()
-        if reason is None:
-            raise broken_off()
-        if calls:
-            yield ChatChunk("", "", calls.done())
-        yield _finish(model, reason, usage)
 
     async def embed(self, config: LLMConfig, texts: Sequence[str], /) -> Embedded:
         """Return the vectors of some texts."""
         model = config.embedding_model or config.model
-        answer = await self._client.embeddings.create(
-            model=model, input=list(texts), encoding_format="float", extra_body=dict(config.extra) or None
-        )
+        # The official client asks for base64 unless it is told otherwise, so that servers know it; those that
+        # do not give numbers.
+        body = {"model": model, "input": list(texts), "encoding_format": "base64", **config.extra}
+        answer = await self._post("/embeddings", body)
         try:
-            vectors = [entry.embedding for entry in sorted(answer.data, key=lambda entry: entry.index)]
-        except (AttributeError, TypeError):
+            entries = sorted(answer["data"], key=lambda entry: entry["index"])
+            vectors = [_vector(entry["embedding"]) for entry in entries]
+        except (LookupError, TypeError, ValueError):
             raise unreadable("no embeddings") from None
-        return Embedded(vectors, answer.model or model, Usage(_count(answer.usage, "prompt_tokens")))
+        return Embedded(
+            vectors, _text(answer, "model") or model, Usage(_count(answer.get("usage"), "prompt_tokens"))
+        )
 
     async def list_models(self) -> list[ModelInfo]:
         """Return the models that the server has."""
@@ -148,10 +171,11 @@ class _Calls:
 
     def take(self, given: object) -> None:
         for number, each in enumerate(cast("Sequence[Any]", given or ())):
-            index = getattr(each, "index", None)
-            piece = self._pieces.setdefault(number if index is None else index, ["", "", ""])
-            piece[0] += getattr(each, "id", None) or ""
-            function = getattr(each, "function", None)
+            call = _object(each)
+            index = call.get("index")
+            piece = self._pieces.setdefault(index if isinstance(index, int) else number, ["", "", ""])
+            piece[0] += _text(call, "id")
+            function = _object(call.get("function") or {})
             piece[1] += _text(function, "name")
             piece[2] += _text(function, "arguments")
 
@@ -160,7 +184,7 @@ class _Calls:
         for index, (identity, name, text) in sorted(self._pieces.items()):
             try:
                 arguments = json.loads(text or "{}")
-            except ValueError:
+            except (ValueError, RecursionError):
                 arguments = None
             if not name or not isinstance(arguments, dict):
                 raise unreadable("a tool call that is none")
@@ -181,9 +205,9 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         ("seed", config.seed),
         ("stop", list(config.stop) or None),
         ("reasoning_effort", _effort(config.thinking)),
-        ("extra_body", dict(config.extra) or None),
     )
     body |= {name: value for name, value in options if value is not None}
+    body |= config.extra
     if request.tools:
         body["tools"] = [
             {
@@ -232,16 +256,29 @@ def _message(message: Message) -> dict[str, Any]:
     return written
 
 
-def _thinking(said: object) -> str:
+def _object(given: object) -> Mapping[str, Any]:
+    if type(given) is not dict:
+        raise unreadable("something that is no object")
+    return cast("dict[str, Any]", given)
+
+
+def _thinking(said: Mapping[str, Any]) -> str:
     """What the model thought: vLLM, llama.cpp and others send it as `reasoning_content` or `reasoning`."""
-    extra: Mapping[str, Any] | None = getattr(said, "model_extra", None)
-    if not extra:
-        return ""
-    found = extra.get("reasoning_content") or extra.get("reasoning")
+    found = said.get("reasoning_content") or said.get("reasoning")
     return found if isinstance(found, str) else ""
 
 
-def _finish(model: object, reason: object, usage: CompletionUsage | None) -> Finish:
+def _vector(given: object) -> list[float]:
+    """Return the numbers of an embedding: a list of them, or base64 of little-endian floats of 32 bits."""
+    if not isinstance(given, str):
+        return cast("list[float]", given)
+    numbers = array("f", base64.b64decode(given, validate=True))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+def _finish(model: object, reason: object, usage: object) -> Finish:
     return Finish(
         str(model or ""),
         str(reason or "stop"),
@@ -249,13 +286,13 @@ def _finish(model: object, reason: object, usage: CompletionUsage | None) -> Fin
     )
 
 
-def _text(holder: object, name: str) -> str:
-    value = getattr(holder, name, None)
-    if value is not None and not isinstance(value, str):
+def _text(holder: Mapping[str, Any], name: str) -> str:
+    value = holder.get(name)
+    if value is not None and type(value) is not str:
         raise unreadable("a text that is none")
     return value or ""
 
 
 def _count(holder: object, name: str) -> int:
-    value = getattr(holder, name, None)
+    value = cast("dict[str, object]", holder).get(name) if isinstance(holder, dict) else None
     return value if isinstance(value, int) else 0
