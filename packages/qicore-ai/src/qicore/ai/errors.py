@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 from qicore.base import ErrorCategory, QiError
 
 __all__ = [
+    "RefusedError",
     "broken_off",
     "invalid_output",
     "invalid_prompt",
@@ -25,6 +26,22 @@ __all__ = [
     "unreadable",
     "unsupported",
 ]
+
+
+class RefusedError(Exception):
+    """The server said no, by an HTTP status or within a stream that had begun well; `to_error` reads it.
+
+    Attributes:
+        error: the server's words, as they came.
+        status_code: the HTTP status, or None for a stream's.
+        response: what has the headers, or None.
+    """
+
+    def __init__(self, error: object, status_code: int | None = None, response: object = None) -> None:
+        super().__init__(status_code)
+        self.error = error
+        self.status_code = status_code
+        self.response = response
 
 
 class _Row(NamedTuple):
@@ -95,7 +112,9 @@ def to_error(exception: BaseException, **context: object) -> QiError:
     status = getattr(exception, "status_code", None)
     if isinstance(status, int) and 400 <= status < 600:
         return status_error(status, _told(exception), _retry_after(exception), **context)
-    if _is(exception, "ResponseError", "APIError") and not _is(exception, "APIConnectionError"):
+    if _is(exception, "RefusedError", "ResponseError", "APIError") and not _is(
+        exception, "APIConnectionError"
+    ):
         # An error line within a stream that had begun well.
         return _error(_Row("LLM_ERROR", _NETWORK, "told", _told(exception) or "it failed"), context)
     rows = [row for row in map(_row, _chain(exception)) if row is not None]
@@ -186,7 +205,7 @@ def _told(exception: BaseException) -> str:
     if isinstance(text, str) and text.lstrip().startswith("{"):
         try:
             text = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             text = str(text)
     for key in ("error", "message"):
         if isinstance(text, Mapping):

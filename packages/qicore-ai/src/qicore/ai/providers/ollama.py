@@ -1,16 +1,18 @@
 """Ollama, by its official client.
 
-Three things are done without it. Requests are written here: its `Tool` model drops whatever it has no field
-for (nested properties, `anyOf`, bounds). Answers are read here: what is no answer gets an error that says so,
-and no model of pydantic is built for each token. And lines are split here: the client takes `str.splitlines`,
-which finds line ends within JSON texts (U+0085, U+2028), so that such a character, said by the model, would
-end the stream. All of this goes through the client's `_request`, or the httpx client that it holds as
-`_client`. Neither is public; `tests/test_wire.py` would tell of a change.
+The client, `raw`, knows the address, the key and the connections. Requests are written and answers are read
+here, over the httpx client that it holds as `_client`. That name is not public; `tests/test_wire.py` would
+tell of a change. For
+
+- its `Tool` model drops whatever it has no field for: nested properties, `anyOf`, bounds;
+- it splits streams by `str.splitlines`, which finds line ends within JSON texts (U+0085, U+2028): such a
+  character, said by the model, ends the stream;
+- its `ResponseError` crashes on error bodies that are JSON and no object, and forgets `Retry-After`;
+- it builds a pydantic model for each token.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, cast
@@ -18,10 +20,11 @@ from typing import Any, Final, cast
 import httpx
 import ollama
 from qicore.ai.config import LLMConfig
-from qicore.ai.errors import broken_off, no_json, status_error, unreadable
+from qicore.ai.errors import RefusedError, broken_off, status_error, unreadable
 from qicore.ai.limits import response_hooks, rest_of
 from qicore.ai.messages import Message, ToolCall
 from qicore.ai.provider import Answer, ChatRequest, Embedded, Finish
+from qicore.ai.reading import as_object, count_of, entries_of, parse_object
 from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Timings, Usage
 
 __all__ = ["OllamaProvider"]
@@ -56,7 +59,7 @@ class OllamaProvider:
     async def chat(self, request: ChatRequest, /) -> Answer:
         """Return the whole answer."""
         path, body = _body(request, stream=False)
-        part = await self._post(path, body)
+        part = await self._ask("POST", path, body)
         text, thinking, calls = _piece(request.kind, part, 0)
         if not part.get("done"):
             raise broken_off()
@@ -88,28 +91,21 @@ class OllamaProvider:
         body: dict[str, Any] = {"model": model, "input": list(texts), **top}
         if options:
             body["options"] = options
-        part = await self._post("/api/embed", body)
-        vectors = part.get("embeddings")
-        if not isinstance(vectors, list):
-            raise unreadable("no embeddings")
+        part = await self._ask("POST", "/api/embed", body)
         return Embedded(
-            cast("list[list[float]]", vectors),
+            cast("list[list[float]]", entries_of(part, "embeddings")),  # which the client checks
             _text(part, "model") or model,
-            Usage(_count(part, "prompt_eval_count")),
+            Usage(count_of(part, "prompt_eval_count")),
         )
 
     async def list_models(self) -> list[ModelInfo]:
         """Return the models that the server has."""
-        listed = await self._client.list()
-        return [
-            _info(entry.model or "", entry.model_dump(mode="json", exclude_none=True))
-            for entry in listed.models
-        ]
+        answer = await self._ask("GET", "/api/tags")
+        return [_info(as_object(entry)) for entry in entries_of(answer, "models")]
 
     async def show_model(self, name: str, /) -> ModelInfo:
         """Return what the server tells of a model: template, parameters, capabilities and so on."""
-        shown = await self._client.show(name)
-        return _info(name, shown.model_dump(mode="json", exclude_none=True))
+        return _info({**await self._ask("POST", "/api/show", {"model": name}), "model": name})
 
     async def pull_model(self, name: str, /) -> AsyncGenerator[PullProgress, None]:
         """Fetch a model, and yield how far it is; the last status is `success`."""
@@ -118,38 +114,40 @@ class OllamaProvider:
                 async for part in parts:
                     status = _text(part, "status")
                     yield PullProgress(
-                        status, _text(part, "digest"), _count(part, "completed"), _count(part, "total")
+                        status, _text(part, "digest"), count_of(part, "completed"), count_of(part, "total")
                     )
                     if status == "success":
                         return
-        except ollama.ResponseError as error:
-            if "file does not exist" in error.error:  # the registry's word for it comes within a good stream
+        except RefusedError as error:
+            if "file does not exist" in str(error.error):  # the registry's word comes within a good stream
                 raise status_error(404, f"there is no model {name!r} to pull") from None
             raise
         raise broken_off()
 
     async def delete_model(self, name: str, /) -> None:
         """Delete a model."""
-        await self._client.delete(name)
+        await self._send("DELETE", "/api/delete", {"model": name})
 
-    async def _post(self, path: str, body: dict[str, Any]) -> Mapping[str, Any]:
-        client: Any = self._client
-        try:
-            # The client gives the answer to `cls(**answer)`; any callable is a class to it.
-            part: Mapping[str, Any] = await client._request(dict, "POST", path, json=body)
-        except TypeError as error:
-            raise unreadable("no object") from error
-        except (ValueError, RecursionError) as error:
-            raise no_json() from error
-        return part
-
-    async def _parts(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    @property
+    def _http(self) -> httpx.AsyncClient:
         client: Any = self._client
         http: httpx.AsyncClient = client._client
-        async with http.stream("POST", path, json=body) as response:
+        return http
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        response = await self._http.request(method, path, json=body)
+        if not response.is_success:
+            raise RefusedError(response.text, response.status_code, response)
+        return response
+
+    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return _part((await self._send(method, path, body)).text)
+
+    async def _parts(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        async with self._http.stream("POST", path, json=body) as response:
             if not response.is_success:
                 await response.aread()
-                raise ollama.ResponseError(response.text, response.status_code)
+                raise RefusedError(response.text, response.status_code, response)
             begun: list[str] = []  # of a line whose end is still to come
             async for text in response.aiter_text():
                 head, *lines = text.split("\n")
@@ -167,17 +165,12 @@ class OllamaProvider:
         await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
 
-def _part(line: str) -> dict[str, Any]:
-    """Return what a line of a stream holds."""
-    try:
-        part = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise no_json() from error
-    if type(part) is not dict:
-        raise unreadable("a line that is no object")
+def _part(text: str) -> dict[str, Any]:
+    """Return what an answer, or a line of a stream, holds."""
+    part = parse_object(text)
     if "error" in part:
-        raise ollama.ResponseError(str(cast("object", part["error"])))
-    return cast("dict[str, Any]", part)
+        raise RefusedError(part["error"])
+    return part
 
 
 def _body(request: ChatRequest, *, stream: bool) -> tuple[str, dict[str, Any]]:
@@ -294,27 +287,24 @@ def _finish(part: Mapping[str, Any], called: bool) -> Finish:
     return Finish(
         _text(part, "model"),
         "tool_calls" if called and reason == "stop" else reason,
-        Usage(_count(part, "prompt_eval_count"), _count(part, "eval_count")),
+        Usage(count_of(part, "prompt_eval_count"), count_of(part, "eval_count")),
         Timings(
-            _count(part, "total_duration") * _NANOSECONDS,
+            count_of(part, "total_duration") * _NANOSECONDS,
             None,
-            _count(part, "load_duration") * _NANOSECONDS,
-            _count(part, "prompt_eval_duration") * _NANOSECONDS,
-            _count(part, "eval_duration") * _NANOSECONDS,
+            count_of(part, "load_duration") * _NANOSECONDS,
+            count_of(part, "prompt_eval_duration") * _NANOSECONDS,
+            count_of(part, "eval_duration") * _NANOSECONDS,
         ),
     )
 
 
-def _info(name: str, details: dict[str, Any]) -> ModelInfo:
-    size = details.get("size")
-    return ModelInfo(name, size if isinstance(size, int) else None, details)
+def _info(details: dict[str, Any]) -> ModelInfo:
+    name = _text(details, "model") or _text(details, "name")
+    if not name:
+        raise unreadable("a model that is none")
+    return ModelInfo(name, count_of(details, "size") or None, details)
 
 
 def _text(part: Mapping[str, Any], name: str) -> str:
     value = part.get(name)
     return value if isinstance(value, str) else ""
-
-
-def _count(part: Mapping[str, Any], name: str) -> int:
-    value = part.get(name)
-    return value if isinstance(value, int) else 0

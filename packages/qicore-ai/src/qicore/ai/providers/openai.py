@@ -10,16 +10,18 @@ import json
 import os
 import sys
 from array import array
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx2
 import openai
 from qicore.ai.config import LLMConfig
-from qicore.ai.errors import broken_off, no_json, unreadable, unsupported
+from qicore.ai.errors import broken_off, invalid_prompt, no_json, unreadable, unsupported
 from qicore.ai.limits import response_hooks, rest_of
 from qicore.ai.messages import Message, ToolCall
 from qicore.ai.provider import Answer, ChatRequest, Embedded, Finish
+from qicore.ai.reading import as_object, count_of, entries_of, parse_object
 from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Usage
 
 __all__ = ["OpenAIProvider"]
@@ -55,22 +57,25 @@ class OpenAIProvider:
     # Answers are read here, as JSON: the client's models are built without checks, so that any field may hold
     # anything, and building them takes ten times as long as the rest of a stream's piece.
 
-    async def _post(self, path: str, body: dict[str, Any]) -> Mapping[str, Any]:
+    async def _read(self, answer: Awaitable[object]) -> dict[str, Any]:
         try:
-            given: object = await self._client.post(path, cast_to=object, body=body)
-            # A text is what the client gives for a content type that is none of JSON.
-            return _object(json.loads(given) if isinstance(given, str) else given)
+            given = await answer
         except (ValueError, RecursionError) as error:
             raise no_json() from error
+        # A text is what the client gives for a content type that is none of JSON.
+        return parse_object(given) if isinstance(given, str) else as_object(given)
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._read(self._client.post(path, cast_to=object, body=body))
 
     async def chat(self, request: ChatRequest, /) -> Answer:
         """Return the whole answer."""
         answer = await self._post("/chat/completions", _body(request))
-        choices = answer.get("choices")
-        if not choices or not isinstance(choices, list):
+        choices = entries_of(answer, "choices")
+        if not choices:
             raise unreadable("no choices")
-        choice = _object(cast("list[object]", choices)[0])
-        said = _object(choice.get("message"))
+        choice = as_object(choices[0])
+        said = as_object(choice.get("message"))
         calls = _Calls()
         calls.take(said.get("tool_calls"))
         message = Message(
@@ -91,7 +96,7 @@ class OpenAIProvider:
         model, reason, usage = None, None, None
         try:
             while reason is None:
-                part = _object(await anext(parts))
+                part = as_object(await anext(parts))
                 model = part.get("model") or model
                 usage = part.get("usage") or usage
                 choices = part.get("choices")
@@ -108,7 +113,7 @@ class OpenAIProvider:
             if calls:
                 yield ChatChunk("", "", calls.done())
             for part in await rest_of(parts):  # the usage comes by itself
-                usage = _object(part).get("usage") or usage
+                usage = as_object(part).get("usage") or usage
             yield _finish(model, reason, usage)
         except StopAsyncIteration:
             raise broken_off() from None
@@ -132,18 +137,17 @@ class OpenAIProvider:
         except (LookupError, TypeError, ValueError):
             raise unreadable("no embeddings") from None
         return Embedded(
-            vectors, _text(answer, "model") or model, Usage(_count(answer.get("usage"), "prompt_tokens"))
+            vectors, _text(answer, "model") or model, Usage(count_of(answer.get("usage"), "prompt_tokens"))
         )
 
     async def list_models(self) -> list[ModelInfo]:
         """Return the models that the server has."""
-        found = await self._client.models.list()
-        return [ModelInfo(model.id, None, model.model_dump(mode="json")) for model in found.data or ()]
+        answer = await self._read(self._client.get("/models", cast_to=object))
+        return [_info(as_object(entry)) for entry in entries_of(answer, "data")]
 
     async def show_model(self, name: str, /) -> ModelInfo:
         """Return what the server tells of a model."""
-        model = await self._client.models.retrieve(name)
-        return ModelInfo(model.id, None, model.model_dump(mode="json"))
+        return _info(await self._read(self._client.get(_path(name), cast_to=object)))
 
     async def pull_model(self, name: str, /) -> AsyncGenerator[PullProgress, None]:
         """UNSUPPORTED [VALIDATION]: these servers have what they have."""
@@ -153,7 +157,7 @@ class OpenAIProvider:
 
     async def delete_model(self, name: str, /) -> None:
         """Delete a model of one's own; not every server can."""
-        await self._client.models.delete(name)
+        await self._client.delete(_path(name), cast_to=httpx2.Response)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -170,12 +174,14 @@ class _Calls:
         return bool(self._pieces)
 
     def take(self, given: object) -> None:
-        for number, each in enumerate(cast("Sequence[Any]", given or ())):
-            call = _object(each)
+        if given and not isinstance(given, list):
+            raise unreadable("tool calls that are none")
+        for number, each in enumerate(cast("list[object]", given or [])):
+            call = as_object(each)
             index = call.get("index")
             piece = self._pieces.setdefault(index if isinstance(index, int) else number, ["", "", ""])
             piece[0] += _text(call, "id")
-            function = _object(call.get("function") or {})
+            function = as_object(call.get("function") or {})
             piece[1] += _text(function, "name")
             piece[2] += _text(function, "arguments")
 
@@ -256,10 +262,17 @@ def _message(message: Message) -> dict[str, Any]:
     return written
 
 
-def _object(given: object) -> Mapping[str, Any]:
-    if type(given) is not dict:
-        raise unreadable("something that is no object")
-    return cast("dict[str, Any]", given)
+def _path(name: str) -> str:
+    if name in {".", ".."}:
+        raise invalid_prompt("the name of a model is no way through directories")
+    return f"/models/{quote(name, safe='')}"
+
+
+def _info(details: dict[str, Any]) -> ModelInfo:
+    name = _text(details, "id")
+    if not name:
+        raise unreadable("a model that is none")
+    return ModelInfo(name, None, details)
 
 
 def _thinking(said: Mapping[str, Any]) -> str:
@@ -282,7 +295,7 @@ def _finish(model: object, reason: object, usage: object) -> Finish:
     return Finish(
         str(model or ""),
         str(reason or "stop"),
-        Usage(_count(usage, "prompt_tokens"), _count(usage, "completion_tokens")),
+        Usage(count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens")),
     )
 
 
@@ -291,8 +304,3 @@ def _text(holder: Mapping[str, Any], name: str) -> str:
     if value is not None and type(value) is not str:
         raise unreadable("a text that is none")
     return value or ""
-
-
-def _count(holder: object, name: str) -> int:
-    value = cast("dict[str, object]", holder).get(name) if isinstance(holder, dict) else None
-    return value if isinstance(value, int) else 0

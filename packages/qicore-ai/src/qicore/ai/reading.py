@@ -1,0 +1,44 @@
+"""Answers of servers, as JSON that may hold anything: what is none gets an error that says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from qicore.ai.errors import no_json, unreadable
+
+__all__ = ["as_object", "count_of", "entries_of", "parse_object"]
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Return the object that a text holds.
+
+    >>> parse_object('{"done": true}')
+    {'done': True}
+    """
+    try:
+        return as_object(json.loads(text))
+    except (ValueError, RecursionError) as error:  # too long a number, and too deep, are these
+        raise no_json() from error
+
+
+def as_object(given: object) -> dict[str, Any]:
+    """Return what was given, if it is an object."""
+    if type(given) is not dict:
+        raise unreadable("something that is no object")
+    return cast("dict[str, Any]", given)
+
+
+def entries_of(answer: Mapping[str, Any], name: str) -> list[object]:
+    """Return the list of this name; null is an empty one, as servers in Go write it."""
+    entries = answer.get(name, 0)
+    if entries is not None and not isinstance(entries, list):
+        raise unreadable(f"no {name}")
+    return cast("list[object]", entries or [])
+
+
+def count_of(holder: object, name: str) -> int:
+    """Return the whole number of this name, or 0."""
+    value = cast("dict[str, object]", holder).get(name) if type(holder) is dict else None
+    return value if isinstance(value, int) else 0
