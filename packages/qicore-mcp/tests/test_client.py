@@ -1,8 +1,224 @@
-from qicore.mcp import Mcp, McpConfig
+"""What a client does over every transport, with the newest protocol and with the older ones."""
+
+import asyncio
+from typing import Any
+
+import mcp_types as types
+import pytest
+from mcp import MCPDeprecationWarning
+from mcp_types import TextContent
+from qicore.base import Failure, QiError, Result, Success
+from qicore.base.testing import assert_failure, assert_success
+from qicore.mcp import MCPClient, ServerInfo
+from qicore.resilience import CircuitBreakerConfig
+
+from .conftest import Opens
 
 
-async def test_it_closes_once_and_for_all() -> None:
-    async with Mcp.create(McpConfig(timeout=1)).unwrap() as client:
-        assert not client.closed
-    again = await client.close()
-    assert (again.is_success, client.closed) == (True, True)
+def text_of(result: types.CallToolResult) -> str:
+    return "".join(part.text for part in result.content if isinstance(part, TextContent))
+
+
+async def test_who_is_there(client: MCPClient, mode: str) -> None:
+    info: ServerInfo = assert_success(await client.connect())
+    assert (info.name, info.version, info.instructions) == ("everything", "1.2", "Be kind.")
+    assert info.protocol_version == ("2025-11-25" if mode == "legacy" else "2026-07-28")
+    assert info.capabilities.tools is not None
+    assert client.connected
+    assert client.raw is not None
+    assert_success(await client.ping())
+
+
+async def test_a_call(client: MCPClient) -> None:
+    result = assert_success(await client.call_tool("add", {"a": 2, "b": 3}))
+    assert result.structured_content == {"result": 5}
+    assert text_of(result) == "5"
+    weather = assert_success(await client.call_tool("weather", {"city": "Rome"}))
+    assert weather.structured_content == {"city": "Rome", "degrees": 21.5}
+
+
+async def test_a_tool_that_fails(client: MCPClient) -> None:
+    error = assert_failure(await client.call_tool("weather", {"city": "Atlantis"}), "MCP_TOOL_ERROR")
+    assert error.message == "weather: NO_SUCH_CITY: there is no such city"
+    assert error.context["tool_code"] == "NO_SUCH_CITY"
+    assert error.context["tool_category"] == "VALIDATION"
+    assert "sesame" not in repr(error.to_structured_data())
+
+
+async def test_a_tool_that_crashes_shows_nothing(client: MCPClient) -> None:
+    error = assert_failure(await client.call_tool("crash"), "MCP_TOOL_ERROR")
+    assert error.context["tool_code"] == "INTERNAL_ERROR"
+    assert "sesame" not in repr(error.to_structured_data())
+
+
+async def test_a_tool_that_is_not_there(client: MCPClient) -> None:
+    assert_failure(await client.call_tool("nothing"), "MCP_UNKNOWN_TOOL")
+
+
+async def test_arguments_are_checked(client: MCPClient) -> None:
+    error = assert_failure(await client.call_tool("add", {"a": "sesame", "c": 1}), "MCP_TOOL_ERROR")
+    assert error.message == (
+        "add: INVALID_ARGUMENTS: c: there is no such argument; a: Input should be a valid integer"
+    )
+
+
+async def test_lists_come_whole_from_their_pages(client: MCPClient) -> None:
+    names = [tool.name for tool in assert_success(await client.list_tools())]
+    assert names == [
+        "add", "weather", "crash", "sleep", "cancellations", "huge", "pid", "printing", "steps", "ask",
+    ]  # fmt: skip
+    assert [each.uri for each in assert_success(await client.list_resources())] == ["text://greeting"]
+    templates = assert_success(await client.list_resource_templates())
+    assert [each.uri_template for each in templates] == ["item://{number}"]
+    assert [each.name for each in assert_success(await client.list_prompts())] == ["review"]
+    page = assert_success(await client.send("tools/list", {}))
+    assert len(page["tools"]) == 3
+    assert_failure(await client.send("tools/list", {"cursor": "nonsense"}), "MCP_INVALID_MESSAGE")
+
+
+async def test_resources(client: MCPClient) -> None:
+    (content,) = assert_success(await client.read_resource("text://greeting")).contents
+    assert isinstance(content, types.TextResourceContents)
+    assert content.text == "Hello"
+    (content,) = assert_success(await client.read_resource("item://7")).contents
+    assert isinstance(content, types.TextResourceContents)
+    assert content.text == "item 7"
+
+
+async def test_resources_that_fail(client: MCPClient) -> None:
+    missing = assert_failure(await client.read_resource("item://0"), "MCP_INVALID_MESSAGE")
+    assert "NO_SUCH_ITEM: there is no item 0" in missing.message
+    crashed = assert_failure(await client.read_resource("item://1"), "MCP_SERVER_ERROR")
+    assert_failure(await client.read_resource("text://nothing"), "MCP_UNKNOWN_RESOURCE")
+    for error in (missing, crashed):
+        assert "sesame" not in repr(error.to_structured_data())
+
+
+async def test_prompts(client: MCPClient) -> None:
+    prompt = assert_success(await client.get_prompt("review", {"code": "x = 1"}))
+    (message,) = prompt.messages
+    assert isinstance(message.content, TextContent)
+    assert message.content.text == "Review this: x = 1"
+    assert (await client.get_prompt("nothing")).is_failure
+    assert (await client.get_prompt("review")).is_failure
+
+
+async def test_progress(client: MCPClient) -> None:
+    seen: list[tuple[float, float | None, str | None]] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message))
+
+    assert_success(await client.call_tool("steps", {"count": 3}, on_progress=note))
+    assert seen == [(1.0, 3.0, "step 1"), (2.0, 3.0, "step 2"), (3.0, 3.0, "step 3")]
+
+
+async def test_elicitation(client_of: Opens) -> None:
+    asked: list[str] = []
+
+    async def answer(params: types.ElicitRequestParams) -> Result[types.ElicitResult]:
+        asked.append(params.message)
+        return Success(types.ElicitResult(action="accept", content={"yes": True}))
+
+    async def refuse(params: types.ElicitRequestParams) -> Result[types.ElicitResult]:
+        return Failure(QiError.permission("NOT_NOW", "the user is away"))
+
+    async def crash(params: types.ElicitRequestParams) -> types.ElicitResult:
+        raise RuntimeError("sesame")
+
+    client = client_of(callbacks={"elicitation": answer}, mode="legacy")
+    assert "accept" in text_of(assert_success(await client.call_tool("ask")))
+    assert asked == ["Do you?"]
+    for callback in (refuse, crash):
+        result = await client_of(callbacks={"elicitation": callback}, mode="legacy").call_tool("ask")
+        assert result.error is not None
+        assert "sesame" not in repr(result.error.to_structured_data())
+
+
+async def test_twenty_calls_at_once(client: MCPClient) -> None:
+    results = await asyncio.gather(*(client.call_tool("add", {"a": number}) for number in range(20)))
+    assert [assert_success(result).structured_content for result in results] == [
+        {"result": number + 1} for number in range(20)
+    ]
+
+
+async def test_a_call_that_takes_too_long(client: MCPClient) -> None:
+    assert_success(await client.connect())
+    error = assert_failure(await client.call_tool("sleep", {"seconds": 60}, timeout=0.3), "MCP_TIMEOUT")
+    assert error.context["timeout"] == 0.3
+    await told(client)
+
+
+async def test_a_call_that_is_cancelled(client: MCPClient) -> None:
+    assert_success(await client.connect())
+    task = asyncio.create_task(client.call_tool("sleep", {"seconds": 60}))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await told(client)
+
+
+async def told(client: MCPClient) -> None:
+    """Whether the server hears that a call was given up; the connection is well."""
+    for _ in range(100):
+        result = assert_success(await client.call_tool("cancellations"))
+        if result.structured_content is not None and result.structured_content["result"]:
+            break
+        await asyncio.sleep(0.05)
+    else:
+        raise AssertionError("the server was never told")
+    from . import everything_server
+
+    everything_server.cancelled.clear()
+
+
+async def test_a_huge_result(client: MCPClient) -> None:
+    result = assert_success(await client.call_tool("huge", {"size": 3_000_000}))
+    assert len(text_of(result)) == 3_000_000
+
+
+async def test_what_a_handler_prints_disturbs_nobody(client: MCPClient, capsys: Any) -> None:
+    assert text_of(assert_success(await client.call_tool("printing"))) == "printed"
+    assert_success(await client.call_tool("add", {"a": 1}))
+
+
+async def test_messages_without_a_method(client: MCPClient) -> None:
+    answer = assert_success(await client.send("prompts/get", {"name": "review", "arguments": {"code": "y"}}))
+    assert answer["messages"][0]["content"]["text"] == "Review this: y"
+    assert_failure(await client.send("no/such/method"), "MCP_INVALID_MESSAGE")
+    nothing: Any = None
+    assert_failure(await client.send(nothing), "MCP_INVALID_MESSAGE")
+    assert_failure(await client.receive(timeout=0.01), "MCP_TIMEOUT")
+
+
+async def test_any_task_may_connect_and_disconnect(client: MCPClient) -> None:
+    assert_success(await asyncio.create_task(client.connect()))
+    assert_success(await asyncio.create_task(client.call_tool("add", {"a": 1})))
+    assert_success(await asyncio.create_task(client.disconnect()))
+    assert not client.connected
+    assert_success(await client.disconnect())
+    assert_failure(await client.call_tool("add", {"a": 1}), "MCP_DISCONNECTED")
+    assert_success(await asyncio.create_task(client.connect()))
+    assert_success(await client.call_tool("add", {"a": 1}))
+
+
+async def test_leaving_the_block_disconnects(client: MCPClient) -> None:
+    async with client:
+        assert_success(await client.call_tool("add", {"a": 1}))
+    assert client.raw is None
+
+
+async def test_a_circuit_breaker_shares_the_connection(client: MCPClient) -> None:
+    guarded = client.with_circuit_breaker(CircuitBreakerConfig(failure_threshold=1))
+    assert_success(await guarded.call_tool("add", {"a": 1}))
+    assert guarded.raw is client.raw
+    assert_failure(await guarded.call_tool("crash"), "MCP_TOOL_ERROR")
+    assert_failure(await guarded.call_tool("sleep", {"seconds": 9}, timeout=0.05), "MCP_TIMEOUT")
+    assert_failure(await guarded.call_tool("add", {"a": 1}), "CIRCUIT_OPEN")
+    assert_success(await client.call_tool("add", {"a": 1}))
+
+
+def test_the_deprecated_parts_are_still_theirs() -> None:
+    """Should the SDK drop them, ping and the logging level need another way."""
+    assert issubclass(MCPDeprecationWarning, UserWarning)

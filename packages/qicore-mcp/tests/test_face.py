@@ -7,4 +7,4 @@ from qicore_testkit import PublicFace
 class TestFace(PublicFace):
     package = qicore.mcp
     folder = Path(__file__).parents[1]
-    light = ("asyncio", "logging")
+    light = ("rich", "openai", "ollama")

@@ -1,11 +1,34 @@
 """MCP client and server in Results, on the official SDK.
 
->>> from qicore.mcp import Mcp, McpConfig
->>> Mcp.create(McpConfig(timeout=5)).is_success
-True
+>>> import asyncio
+>>> from qicore.mcp import MCPClient, MCPServer
+>>> server = MCPServer("greetings")
+>>> @server.tool()
+... def greet(name: str) -> str:
+...     '''Greet somebody.'''
+...     return f"Hello, {name}!"
+>>> async def main():
+...     async with MCPClient.create(server).unwrap() as client:
+...         return (await client.call_tool("greet", {"name": 5})).error
+>>> print(asyncio.run(main()))
+VALIDATION/MCP_TOOL_ERROR: greet: INVALID_ARGUMENTS: name: Input should be a valid string
 """
 
-from qicore.mcp.client import Mcp
-from qicore.mcp.config import McpConfig
+from qicore.mcp.callbacks import ElicitationCallback, LogCallback, RootsCallback, SamplingCallback
+from qicore.mcp.client import MCPClient, OnProgress, ServerInfo
+from qicore.mcp.config import MCPConfig
+from qicore.mcp.server import MCPServer
+from qicore.mcp.server_config import MCPServerConfig
 
-__all__ = ["Mcp", "McpConfig"]
+__all__ = [
+    "ElicitationCallback",
+    "LogCallback",
+    "MCPClient",
+    "MCPConfig",
+    "MCPServer",
+    "MCPServerConfig",
+    "OnProgress",
+    "RootsCallback",
+    "SamplingCallback",
+    "ServerInfo",
+]

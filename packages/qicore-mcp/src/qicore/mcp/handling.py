@@ -1,0 +1,64 @@
+"""Calls the user's handlers, and makes of what they answer what the protocol wants."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
+
+import anyio.to_thread
+import mcp_types as types
+from mcp_types import CallToolResult, TextContent
+from qicore.base import ErrorCategory, Failure, QiError, Result, Success
+
+from mcp import MCPError
+
+__all__ = ["call_handler", "failed", "protocol_error"]
+
+logger = logging.getLogger("qicore.mcp")
+
+
+async def call_handler(what: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Result[Any]:
+    """Call a handler, and answer a Result; what it raises is logged, and told as INTERNAL_ERROR.
+
+    One that is not async runs in a thread. An MCPError passes: it is an answer of the protocol itself.
+    """
+    try:
+        if inspect.iscoroutinefunction(inspect.unwrap(function)):
+            answer: Any = await function(**arguments)
+        else:
+            answer = await anyio.to_thread.run_sync(partial(function, **arguments), abandon_on_cancel=True)
+            if inspect.isawaitable(answer):
+                answer = await answer
+    except MCPError:
+        raise
+    except Exception:
+        logger.exception("%s failed", what)
+        return Failure(crashed(what))
+    return cast("Result[Any]", answer) if isinstance(answer, Success | Failure) else Success(answer)
+
+
+def crashed(what: str) -> QiError:
+    """INTERNAL_ERROR [UNKNOWN]: nothing of what happened inside is told."""
+    return QiError.create("INTERNAL_ERROR", f"{what} failed", ErrorCategory.UNKNOWN)
+
+
+def failed(error: QiError) -> CallToolResult:
+    """Return the result of a tool that failed: code, category and message, and nothing of the context."""
+    told = {"code": error.code, "category": error.category.value, "message": error.message}
+    return CallToolResult(
+        content=[TextContent(type="text", text=f"{error.code}: {error.message}")],
+        structured_content={"error": told},
+        is_error=True,
+    )
+
+
+def protocol_error(error: QiError) -> MCPError:
+    """Return the error of the protocol for a Failure of a resource or a prompt."""
+    theirs = error.category is ErrorCategory.VALIDATION
+    code = types.INVALID_PARAMS if theirs else types.INTERNAL_ERROR
+    return MCPError(
+        code, f"{error.code}: {error.message}", {"code": error.code, "category": error.category.value}
+    )

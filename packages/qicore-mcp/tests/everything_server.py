@@ -1,0 +1,121 @@
+"""A server with everything, for the tests: over stdio, or with `--http`, which tells its port."""
+
+import asyncio
+import os
+import socket
+import sys
+from dataclasses import dataclass
+
+from mcp.server.mcpserver import Context
+from pydantic import BaseModel
+from qicore.base import Failure, QiError, Result, Success
+from qicore.mcp import MCPServer, MCPServerConfig
+
+
+@dataclass
+class Weather:
+    city: str
+    degrees: float
+
+
+class Answer(BaseModel):
+    yes: bool
+
+
+def make(config: MCPServerConfig | None = None) -> MCPServer:
+    server = MCPServer(
+        "everything", config or MCPServerConfig(version="1.2", instructions="Be kind.", page_size=3)
+    )
+
+    @server.tool()
+    def add(a: int, b: int = 1) -> int:
+        """Add two numbers."""
+        return a + b
+
+    @server.tool()
+    async def weather(city: str) -> Result[Weather]:
+        """Tell the weather."""
+        if city == "Atlantis":
+            return Failure(QiError.validation("NO_SUCH_CITY", "there is no such city", secret="sesame"))
+        return Success(Weather(city, 21.5))
+
+    @server.tool()
+    def crash() -> str:
+        raise RuntimeError("the password is sesame")
+
+    @server.tool()
+    async def sleep(seconds: float, ctx: Context) -> str:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            cancelled.append("sleep")
+            raise
+        return "awake"
+
+    @server.tool()
+    def cancellations() -> list[str]:
+        return cancelled
+
+    @server.tool()
+    def huge(size: int) -> str:
+        return "x" * size
+
+    @server.tool()
+    def pid() -> int:
+        return os.getpid()
+
+    @server.tool()
+    def printing() -> str:
+        print("this is no message")  # noqa: T201 - that is what is tried
+        return "printed"
+
+    @server.tool()
+    async def steps(count: int, ctx: Context) -> int:
+        for number in range(count):
+            await ctx.report_progress(number + 1, count, f"step {number + 1}")
+        return count
+
+    @server.tool()
+    async def ask(ctx: Context) -> str:
+        answer = await ctx.elicit("Do you?", Answer)
+        return answer.model_dump_json()
+
+    @server.resource("text://greeting", mime_type="text/plain")
+    def greeting() -> str:
+        """A greeting."""
+        return "Hello"
+
+    @server.resource("item://{number}")
+    def item(number: str) -> Result[str]:
+        """An item."""
+        if number == "0":
+            return Failure(QiError.validation("NO_SUCH_ITEM", "there is no item 0", secret="sesame"))
+        if number == "1":
+            raise RuntimeError("the password is sesame")
+        return Success(f"item {number}")
+
+    @server.prompt()
+    def review(code: str) -> Result[str]:
+        """Ask for a review."""
+        return Success(f"Review this: {code}")
+
+    return server
+
+
+cancelled: list[str] = []
+
+
+def main() -> None:
+    if "--http" not in sys.argv:
+        make().run_stdio()
+        return
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0))
+    print(listener.getsockname()[1], flush=True)  # noqa: T201 - whoever started it reads it
+    config = uvicorn.Config(make().asgi_app(), log_level="warning", lifespan="on")
+    asyncio.run(uvicorn.Server(config).serve([listener]))
+
+
+if __name__ == "__main__":
+    main()
