@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import cast
 
 from qicore.ai.errors import invalid_prompt, unreadable
 from qicore.ai.link import Route
@@ -15,8 +15,6 @@ from qicore.ai.responses import EmbeddingResponse, Timings, Usage
 from qicore.base import Failure, Result, Success
 
 __all__ = ["as_texts", "embed"]
-
-_NUMBERS: Final = frozenset((float, int))
 
 
 def as_texts(given: str | Sequence[str]) -> list[str]:
@@ -68,13 +66,13 @@ async def _one(route: Route, batch: Sequence[str], gate: asyncio.Semaphore, begu
 
 def _checked(vectors: object, count: int) -> list[list[float]]:
     """Return the vectors, if they are: one for each text, all of one length, of numbers that are finite."""
-    rows = cast("list[list[Any]]", vectors) if isinstance(vectors, list) else []
-    known = [row for row in rows if type(cast("object", row)) is list and set(map(type, row)) <= _NUMBERS]
-    if len(known) == len(rows) == count and len(set(map(len, known))) == 1 and known[0]:
-        try:
-            numbers = [list(map(float, row)) for row in known]
-        except OverflowError:
-            numbers = []
-        if numbers and all(math.isfinite(sum(row)) for row in numbers):
-            return numbers
-    raise unreadable(f"no vectors of one length for {count} texts")
+    rows = cast("list[list[float]]", vectors) if isinstance(vectors, list) else []
+    lengths = {len(row) if type(cast("object", row)) is list else 0 for row in rows}
+    try:
+        # A sum of what is no number, or of one that is too large for a float, can't be made.
+        finite = all(math.isfinite(sum(row, 0.0)) for row in rows) if len(lengths) == 1 else False
+    except (OverflowError, TypeError):
+        finite = False
+    if len(rows) != count or 0 in lengths or not finite:
+        raise unreadable(f"no vectors of one length for {count} texts")
+    return rows

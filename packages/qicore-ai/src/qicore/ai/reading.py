@@ -11,8 +11,8 @@ from qicore.ai.errors import no_json, unreadable
 __all__ = ["as_object", "count_of", "entries_of", "parse_object"]
 
 
-def parse_object(text: str) -> dict[str, Any]:
-    """Return the object that a text holds.
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """Return the object that a text holds, or bytes, which are UTF-8 as all JSON (RFC 8259, 8.1).
 
     >>> parse_object('{"done": true}')
     {'done': True}

@@ -30,6 +30,7 @@ from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Timings, Usa
 __all__ = ["OllamaProvider"]
 
 _NANOSECONDS: Final = 1e-9
+_KEPT: Final = 20
 
 
 class OllamaProvider:
@@ -46,8 +47,12 @@ class OllamaProvider:
             headers=headers,
             # Deadlines are the client's: they cover more than one read.
             timeout=httpx.Timeout(None, connect=config.connect_timeout),
-            # Nor is there a pool that a cancelled request could fill: concurrency has its own limit.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=config.max_concurrency),
+            # Nor is there a pool that a cancelled request could fill: concurrency has its own limit. What it
+            # keeps is httpx's own number at most: the pool looks through all of them for each request, twice
+            # over, and a hundred took more time than the streams on them.
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=min(config.max_concurrency, _KEPT)
+            ),
             event_hooks=response_hooks(httpx.AsyncByteStream, config.max_response_size),
         )
 
@@ -141,7 +146,7 @@ class OllamaProvider:
         return response
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return _part((await self._send(method, path, body)).text)
+        return _part((await self._send(method, path, body)).content)
 
     async def _parts(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         async with self._http.stream("POST", path, json=body) as response:
@@ -165,7 +170,7 @@ class OllamaProvider:
         await self._client.close()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
 
-def _part(text: str) -> dict[str, Any]:
+def _part(text: str | bytes) -> dict[str, Any]:
     """Return what an answer, or a line of a stream, holds."""
     part = parse_object(text)
     if "error" in part:
