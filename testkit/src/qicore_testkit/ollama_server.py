@@ -15,6 +15,7 @@ from typing import Any
 
 from qicore_testkit.fault_server import Exchange
 from qicore_testkit.model_server import Fault, ModelServer, Reply, vector_of
+from qicore_testkit.raw_http import response
 
 __all__ = ["OllamaServer"]
 
@@ -39,11 +40,18 @@ class OllamaServer(ModelServer):
                     shown["model_info"] = {"general.architecture": "llama"}
                     self.json(exchange, shown)
             case "POST", "/api/pull":
-                self._pull(exchange, body["model"])
+                self._pull(exchange, body)
             case "DELETE", "/api/delete":
                 if self._has(exchange, body):
                     self.models.remove(body["model"])
                     self.json(exchange, None)
+            case "GET", "/api/ps":
+                expires = "2026-01-02T03:09:05.678901Z"
+                running = [{**_model(name), "expires_at": expires, "size_vram": 0} for name in self.models]
+                self.json(exchange, {"models": running})
+            case "GET" | "HEAD", "/":
+                whole = response(200, b"Ollama is running", {"Content-Type": "text/plain; charset=utf-8"})
+                exchange.send(whole.removesuffix(b"Ollama is running") if method == "HEAD" else whole)
             case "GET", "/api/version":
                 self.json(exchange, {"version": "0.12.0"})
             case _:
@@ -65,10 +73,14 @@ class OllamaServer(ModelServer):
             return
         name = body["model"]
         if path == "/api/embed":
-            given = body["input"]
+            given = body.get("input", "")
             texts: list[str] = [given] if isinstance(given, str) else given
             counts = {"total_duration": 14_143_917, "prompt_eval_count": len(texts)}
             self.json(exchange, {"model": name, "embeddings": [vector_of(text) for text in texts], **counts})
+            return
+        if not body.get("messages") and not body.get("prompt"):  # asks to have the model loaded
+            loaded = {**_said(path, ""), "done": True, "done_reason": "load"}
+            self.json(exchange, {"model": name, "created_at": _TIME, **loaded})
             return
         reply = self.next_reply()
         if body.get("stream", True) is False:
@@ -77,16 +89,26 @@ class OllamaServer(ModelServer):
             return
         self.stream(exchange, _NDJSON, _lines(path, name, reply), reply, _faulty)
 
-    def _pull(self, exchange: Exchange, name: str) -> None:
+    def _pull(self, exchange: Exchange, body: dict[str, Any]) -> None:
+        name, error = body.get("model", ""), "pull model manifest: file does not exist"
         lines: list[dict[str, Any]]
+        if not name:
+            self.refuse(exchange, 400, "invalid model name")
+            return
         if name == "missing":
-            lines = [{"status": "pulling manifest"}, {"error": "pull model manifest: file does not exist"}]
+            if body.get("stream") is False:
+                self.refuse(exchange, 500, error)
+                return
+            lines = [{"status": "pulling manifest"}, {"error": error}]
         else:
             part = {"status": "pulling 00e1317cbf74", "digest": "sha256:00e1317cbf74", "total": 1000}
             steps = [{**part, "completed": count} for count in (0, 250, 1000)]
             ends = ["verifying sha256 digest", "writing manifest", "success"]
             lines = [{"status": "pulling manifest"}, *steps, *[{"status": status} for status in ends]]
             self.models.append(name)
+            if body.get("stream") is False:
+                self.json(exchange, lines[-1])
+                return
         reply = self.next_reply()
         self.stream(exchange, _NDJSON, ((True, _line(line)) for line in lines), reply, _faulty)
 
