@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import mcp_types as types
 from qicore.base import Failure, QiError, Result, Success
@@ -98,7 +98,8 @@ def _answering(what: str, callback: Callable[..., Awaitable[Any]]) -> Callable[.
             return types.ErrorData(code=types.INTERNAL_ERROR, message=f"the client's {what} failed")
         if isinstance(result, Failure):
             return _refusal(result.error)
-        return cast("Success[Any]", result).data if isinstance(result, Success) else result
+        answered: Any = result
+        return answered.data if isinstance(result, Success) else answered
 
     return answer
 

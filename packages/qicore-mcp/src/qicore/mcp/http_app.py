@@ -25,8 +25,8 @@ class HTTPApp:
     """
 
     def __init__(self, server: SDKServer[Any], config: MCPServerConfig) -> None:
-        hosts = ["127.0.0.1:*", "localhost:*", "[::1]:*", *config.allowed_hosts]
-        local = [f"http://{host}" for host in hosts[:3]]
+        # With a port and without, as for the ports 80 and 443.
+        local = [f"{name}{port}" for name in ("127.0.0.1", "localhost", "[::1]") for port in ("", ":*")]
         self._app = server.streamable_http_app(
             streamable_http_path=config.path,
             json_response=config.json_response,
@@ -34,8 +34,8 @@ class HTTPApp:
             max_request_body_size=config.max_request_size,
             transport_security=TransportSecuritySettings(
                 enable_dns_rebinding_protection=True,
-                allowed_hosts=hosts,
-                allowed_origins=[*local, *config.allowed_origins],
+                allowed_hosts=[*local, *config.allowed_hosts],
+                allowed_origins=[*(f"http://{host}" for host in local), *config.allowed_origins],
             ),
         )
         self._sessions = server.session_manager
