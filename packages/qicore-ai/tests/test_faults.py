@@ -221,6 +221,46 @@ async def test_a_stream_that_is_kept_closes_with_its_block(server: ModelServer, 
     await stream.aclose()
 
 
+@pytest.mark.parametrize(
+    "limits", [{}, {"first_token_timeout": None, "between_tokens_timeout": None, "timeout": None}]
+)
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_stream_may_be_closed_by_another_task(
+    server: ModelServer, client_of: Opens, after: int, limits: dict[str, None]
+) -> None:
+    client = client_of(max_concurrency=1, **limits)
+    server.say(Reply(fault="stall", after=after), Reply())
+    stream = client.chat_stream("Hello")
+
+    async def read() -> list[Result[Any]]:
+        return [result async for result in stream]
+
+    reader = asyncio.create_task(read())
+    assert await asyncio.to_thread(wait_until, lambda: len(server.asked) == 1)
+    await asyncio.sleep(0.1)
+    assert_failure(await anext(stream), "STREAM_BUSY")
+    await stream.aclose()
+    assert len([assert_success(result) for result in await reader]) == after
+    assert await idle(server)
+    assert_success(await client.chat("Is the turn free again?"))
+
+
+async def test_a_stream_may_be_closed_while_it_waits_for_its_turn(
+    server: ModelServer, client_of: Opens
+) -> None:
+    client = client_of(max_concurrency=1)
+    server.say(Reply(fault="stall", after=1), Reply())
+    async with client.chat_stream("Hold on") as first:
+        assert_success(await anext(first))
+        second = client.chat_stream("Hello")
+        waiting = asyncio.create_task(second.collect())
+        await asyncio.sleep(0.01)
+        await second.aclose()
+    assert_failure(await waiting, "STREAM_ENDED")
+    assert len(server.asked) == 1
+    assert_success(await client.chat("Is the turn free again?"))
+
+
 @pytest.mark.parametrize("after", [0, 1])
 async def test_cancelling_a_stream_closes_the_connection_at_once(
     server: ModelServer, client_of: Opens, after: int

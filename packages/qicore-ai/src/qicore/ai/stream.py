@@ -12,7 +12,7 @@ from qicore.ai.link import Route
 from qicore.ai.messages import Message, ToolCall
 from qicore.ai.provider import ChatRequest, Finish
 from qicore.ai.responses import ChatChunk, ChatResponse, Timings
-from qicore.ai.waiting import Rest
+from qicore.ai.waiting import Limit, Rest
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 from qicore.resilience import Permit
 
@@ -51,11 +51,13 @@ class ChatStream:
         self._begun = 0.0
         self._first: float | None = None
         self._deadline = _NEVER
+        self._limit: Limit | None = None
         self._patience: float | None = None
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._calls: list[ToolCall] = []
         self._fresh = True
+        self._closing = False
 
     def __aiter__(self) -> Self:
         return self
@@ -79,6 +81,11 @@ class ChatStream:
             route = cast("Route", self._route)
             error = broken_off(provider=route.link.provider.name, model=self._model)
         except Exception as exception:  # noqa: BLE001 - it becomes the last item, and the breaker hears of it
+            if isinstance(exception, RuntimeError) and cast("Limit", self._limit).busy:
+                return Failure(QiError.validation("STREAM_BUSY", "another task reads the stream"))
+            if self._closing:
+                self._release(None)
+                raise StopAsyncIteration from None
             error = cast("Route", self._route).translate(exception, self._model)
         except BaseException:
             self._release(None)
@@ -104,6 +111,7 @@ class ChatStream:
         if self._error is not None:
             return Failure(self._error)
         self._loop = asyncio.get_running_loop()
+        self._limit = Limit(self._loop)
         earlier: QiError | None = None
         while True:
             candidate = self._candidates.pop(0)
@@ -127,6 +135,9 @@ class ChatStream:
         if isinstance(entered, Failure):
             return entered
         self._route, self._permit = route, entered.unwrap()
+        if self._closing:  # by another task, while this one waited for its turn
+            self._release(None)
+            raise StopAsyncIteration
         deadline = route.deadline(begun)
         self._deadline = _NEVER if deadline is None else deadline
         self._patience = config.first_token_timeout
@@ -134,14 +145,13 @@ class ChatStream:
         return await self.__anext__()
 
     async def _wait(self, rest: Rest[ChatChunk | Finish]) -> ChatChunk | Finish:
-        now, patience = cast("asyncio.AbstractEventLoop", self._loop).time(), self._patience
+        limit, patience = cast("Limit", self._limit), self._patience
+        now = cast("asyncio.AbstractEventLoop", self._loop).time()
         until = self._deadline if patience is None else min(now + patience, self._deadline)
-        scope = asyncio.timeout_at(None if until == _NEVER else until)
         try:
-            async with scope:
-                return await rest
+            return await limit.wait(rest, until)
         except TimeoutError:
-            if scope.expired():
+            if limit.expired:
                 raise self._late(until) from None
             raise
 
@@ -185,6 +195,8 @@ class ChatStream:
         route, self._route = self._route, None
         permit, self._permit = self._permit, None
         self._source = None
+        if self._limit is not None:
+            self._limit.close()
         if permit is not None:
             if well:
                 permit.success()
@@ -206,9 +218,16 @@ class ChatStream:
         return Failure(QiError.validation("STREAM_ENDED", "the stream was read, or closed, before"))
 
     async def aclose(self) -> None:
-        """Close the connection. A second call changes nothing."""
+        """Close the connection. A second call changes nothing.
+
+        A task that waits for a piece meanwhile finds that the stream has ended.
+        """
         source = self._source
         self._fresh = False
+        self._closing = True
+        if self._limit is not None and self._limit.busy:
+            self._limit.end()
+            return
         try:
             if source is not None:
                 await source.aclose()
@@ -228,3 +247,4 @@ class ChatStream:
         loop = self._loop
         if self._route is not None and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._route.leave)
+            loop.call_soon_threadsafe(cast("Limit", self._limit).close)

@@ -1,17 +1,20 @@
-"""Awaitables that are begun by hand, so that what is there already takes no timer.
+"""Waiting with a limit, many times in a row, at next to no cost.
 
-Setting a timer for each piece of a stream and taking it back costs as much as reading the piece. Where a read
-brings several, most of them are there when they are asked for: only what really waits is worth a deadline.
+Setting a timer for each piece of a stream, and taking it back, costs as much as reading the piece. So what
+is there already takes no timer: `Rest` is for an awaitable that was begun by hand, to see if it waits at all.
+And what waits shares one: a `Limit` sets its timer again when it has rung too early, not for each wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, Generic, TypeVar
+import asyncio
+from collections.abc import Awaitable, Generator
+from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["Rest"]
+__all__ = ["Limit", "Rest"]
 
 T = TypeVar("T")
+_NEVER: Final = float("inf")
 
 
 class Rest(Generic[T]):
@@ -48,3 +51,82 @@ class Rest(Generic[T]):
                 return answer
             return (yield from Rest(waits_for, self._steps).__await__())
         return (yield from self._steps)
+
+
+class Limit:
+    """Limits one wait after another, of one loop at a time: TimeoutError for one that takes too long.
+
+    >>> async def main() -> bool:
+    ...     limit = Limit(asyncio.get_running_loop())
+    ...     try:
+    ...         await limit.wait(asyncio.sleep(60), asyncio.get_running_loop().time() + 0.01)
+    ...     except TimeoutError:
+    ...         return limit.expired
+    ...     return False
+    >>> asyncio.run(main())
+    True
+    """
+
+    __slots__ = ("_expired", "_loop", "_task", "_timer", "_until")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._until = 0.0
+        self._expired = False
+
+    async def wait(self, operation: Awaitable[T], until: float) -> T:
+        """Await something until that time of the loop's clock; infinity is no limit."""
+        task = asyncio.current_task()
+        assert task is not None
+        before = task.cancelling()
+        self._task, self._until, self._expired = task, until, False
+        timer = self._timer
+        if until < _NEVER and (timer is None or timer.when() > until):
+            self.close()
+            self._timer = self._loop.call_at(until, self._ring)
+        try:
+            value = await operation
+        except BaseException as error:
+            if self._over(task, before) and isinstance(error, asyncio.CancelledError):
+                raise TimeoutError from error
+            raise
+        self._over(task, before)
+        return value
+
+    def _over(self, task: asyncio.Task[Any], before: int) -> bool:
+        """End a wait; whether this limit has cancelled it, and nobody else, as `asyncio.timeout` tells it."""
+        self._task = None
+        return self._expired and task.uncancel() <= before
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task waits now."""
+        return self._task is not None
+
+    @property
+    def expired(self) -> bool:
+        """Whether the last wait was ended: a TimeoutError was this limit's."""
+        return self._expired
+
+    def end(self) -> None:
+        """End the wait of another task now, as if its time were over."""
+        if self._task is not None and not self._expired:
+            self._expired = True
+            self._task.cancel()
+
+    def close(self) -> None:
+        """Take the timer back."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return  # nobody waits now: the next one sets it
+        if self._loop.time() < self._until < _NEVER:
+            self._timer = self._loop.call_at(self._until, self._ring)
+        elif self._until < _NEVER:
+            self.end()
