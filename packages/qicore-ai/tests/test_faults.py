@@ -371,3 +371,24 @@ async def test_a_closed_client_says_so(client: LLMClient) -> None:
     assert_failure(await client.chat_stream("Hello").collect(), "CLIENT_CLOSED")
     assert_failure(await client.embedding("Hello"), "CLIENT_CLOSED")
     assert_failure(await client.models.list(), "CLIENT_CLOSED")
+
+
+async def test_closing_a_client_ends_what_it_does(
+    server: ModelServer, client_of: Opens, provider: str
+) -> None:
+    client = client_of(max_concurrency=2)
+    server.on(PATHS[provider]["embed"], hang())
+    server.say(Reply(fault="stall", after=1))
+    tasks: list[asyncio.Task[Result[Any]]] = [
+        asyncio.create_task(client.chat_stream("Hello").collect()),
+        asyncio.create_task(client.embedding("Hello")),
+    ]
+    assert await asyncio.to_thread(wait_until, lambda: len(server.requests) == 2)
+    tasks.append(asyncio.create_task(client.chat("Is it my turn?")))
+    tasks.append(asyncio.create_task(client.chat_stream("Is it mine?").collect()))
+    await asyncio.sleep(0.1)
+    assert_success(await client.close())
+    for task in tasks:
+        assert_failure(await task, "CLIENT_CLOSED")
+    assert len(server.requests) == 2
+    assert await idle(server)

@@ -128,6 +128,27 @@ async def test_a_provider_of_ones_own() -> None:
     assert own.closed
 
 
+class Stuck(Parrot):
+    async def close(self) -> None:
+        await super().close()
+        raise OSError("inside")
+
+
+async def test_a_provider_that_can_not_be_closed() -> None:
+    opened: list[Stuck] = []
+
+    def make(config: LLMConfig) -> Stuck:
+        opened.append(Stuck(config))
+        return opened[-1]
+
+    register_provider("stuck", make)
+    client = LLMClient.create("stuck", LLMConfig(model="x")).unwrap()
+    assert_success(client.with_config(max_concurrency=1))
+    assert (await client.close()).is_failure
+    assert [provider.closed for provider in opened] == [True, True]
+    assert_success(await client.close())
+
+
 def test_registrations_that_are_wrong() -> None:
     nothing: Any = None
     with pytest.raises(ValueError, match="name"):

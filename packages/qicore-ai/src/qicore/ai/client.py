@@ -271,9 +271,12 @@ class LLMClient:
         )
 
     async def close(self) -> Result[None]:
-        """Close the connections, of all clients that share them. A second call changes nothing."""
-        await self._route.links.close()
-        return Success(None)
+        """Close the connections, of all clients that share them. A second call changes nothing.
+
+        What is in flight, or waits for its turn, is CLIENT_CLOSED [VALIDATION]. A Failure comes from a provider
+        of the user's own.
+        """
+        return await self._route.links.close()
 
     async def __aenter__(self) -> Self:
         return self

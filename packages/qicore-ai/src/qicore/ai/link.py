@@ -49,12 +49,24 @@ class Links:
         self._links.append((key, link))
         return link
 
-    async def close(self) -> None:
-        """Close all of them."""
+    async def close(self) -> Result[None]:
+        """Close all of them, also when one can't be closed; then the first error is the answer."""
         self.closed = True
         links, self._links = self._links, []
-        for _, link in links:
-            await link.provider.close()
+        results = [await _closed(link.provider) for _, link in links]
+        return next((result for result in results if result.is_failure), Success(None))
+
+    def refusal(self) -> Failure | None:
+        """Return the answer of a client that is closed."""
+        return Failure(_client_closed()) if self.closed else None
+
+
+async def _closed(provider: Provider) -> Result[None]:
+    try:
+        await provider.close()
+    except Exception as error:  # noqa: BLE001 - the providers of users are closed here too
+        return Failure(to_error(error, provider=provider.name))
+    return Success(None)
 
 
 class Route:
@@ -76,6 +88,10 @@ class Route:
 
     def translate(self, exception: BaseException, model: str) -> QiError:
         """Return the error for what was raised."""
+        if self.links.closed:
+            return _client_closed().with_cause(
+                to_error(exception, provider=self.link.provider.name, model=model)
+            )
         return to_error(exception, provider=self.link.provider.name, model=model)
 
     def late(self, seconds: float, what: str, model: str) -> QiError:
@@ -89,8 +105,8 @@ class Route:
     async def enter(self, model: str, begun: float) -> Result[Permit | None]:
         """Wait for a turn, and ask the circuit breaker; after a Success, `leave` must follow."""
         turns = self.link.turns
-        if self.links.closed:
-            return Failure(QiError.validation("CLIENT_CLOSED", "the client is closed"))
+        if (refusal := self.links.refusal()) is not None:
+            return refusal
         if turns.locked():
             try:
                 async with asyncio.timeout_at(self.deadline(begun)):
@@ -99,6 +115,9 @@ class Route:
                 return Failure(self.late(self.config.timeout or 0.0, "queue", model))
         else:
             await turns.acquire()  # which it does at once
+        if (refusal := self.links.refusal()) is not None:  # it was closed while this one waited
+            turns.release()
+            return refusal
         breaker = self.breaker(model)
         if breaker is None:
             return Success(None)
@@ -141,3 +160,7 @@ class Route:
         if permit is not None:
             permit.success()
         return Success(value)
+
+
+def _client_closed() -> QiError:
+    return QiError.validation("CLIENT_CLOSED", "the client is closed")
