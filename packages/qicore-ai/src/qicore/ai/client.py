@@ -273,8 +273,8 @@ class LLMClient:
     async def close(self) -> Result[None]:
         """Close the connections, of all clients that share them. A second call changes nothing.
 
-        What is in flight, or waits for its turn, is CLIENT_CLOSED [VALIDATION]. A Failure comes from a provider
-        of the user's own.
+        What is in flight, or waits for its turn, is CLIENT_CLOSED [VALIDATION]. A Failure comes from a user's
+        own provider.
         """
         return await self._route.links.close()
 

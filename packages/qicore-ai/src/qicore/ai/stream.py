@@ -74,7 +74,7 @@ class ChatStream:
             except StopIteration as given:  # it was there already, which takes no timer to know
                 item = given.value
             else:
-                item = await self._wait(Rest(waits_for, step))
+                item = await cast("Limit", self._limit).wait(Rest(waits_for, step), self._until())
             if type(item) is not ChatChunk:
                 return await self._finish(item)
         except StopAsyncIteration:
@@ -86,7 +86,10 @@ class ChatStream:
             if self._closing:
                 self._release(None)
                 raise StopAsyncIteration from None
-            error = cast("Route", self._route).translate(exception, self._model)
+            if isinstance(exception, TimeoutError) and cast("Limit", self._limit).expired:
+                error = self._late()
+            else:
+                error = cast("Route", self._route).translate(exception, self._model)
         except BaseException:
             self._release(None)
             raise
@@ -144,16 +147,12 @@ class ChatStream:
         self._source = route.link.provider.stream(request)
         return await self.__anext__()
 
-    async def _wait(self, rest: Rest[ChatChunk | Finish]) -> ChatChunk | Finish:
-        limit, patience = cast("Limit", self._limit), self._patience
-        now = cast("asyncio.AbstractEventLoop", self._loop).time()
-        until = self._deadline if patience is None else min(now + patience, self._deadline)
-        try:
-            return await limit.wait(rest, until)
-        except TimeoutError:
-            if limit.expired:
-                raise self._late(until) from None
-            raise
+    def _until(self) -> float:
+        """Return when the next piece must be there, by the loop's clock."""
+        patience = self._patience
+        if patience is None:
+            return self._deadline
+        return min(cast("asyncio.AbstractEventLoop", self._loop).time() + patience, self._deadline)
 
     def _begin_to_flow(self) -> None:
         self._first = cast("asyncio.AbstractEventLoop", self._loop).time()
@@ -181,10 +180,10 @@ class ChatStream:
         )
         return Success(ChatChunk("", response=response))
 
-    def _late(self, until: float) -> QiError:
+    def _late(self) -> QiError:
         route = cast("Route", self._route)
         config = route.config
-        if until == self._deadline:
+        if cast("Limit", self._limit).until == self._deadline:
             return route.late(config.timeout or 0.0, "total", self._model)
         if self._first is None:
             return route.late(config.first_token_timeout or 0.0, "first_token", self._model)

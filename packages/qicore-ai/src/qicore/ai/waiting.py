@@ -67,13 +67,14 @@ class Limit:
     True
     """
 
-    __slots__ = ("_expired", "_loop", "_task", "_timer", "_until")
+    __slots__ = ("_expired", "_loop", "_task", "_timer", "until")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._until = 0.0
+        self.until = 0.0
+        """When the last wait had to end, by the loop's clock."""
         self._expired = False
 
     async def wait(self, operation: Awaitable[T], until: float) -> T:
@@ -81,7 +82,7 @@ class Limit:
         task = asyncio.current_task()
         assert task is not None
         before = task.cancelling()
-        self._task, self._until, self._expired = task, until, False
+        self._task, self.until, self._expired = task, until, False
         timer = self._timer
         if until < _NEVER and (timer is None or timer.when() > until):
             self.close()
@@ -126,7 +127,7 @@ class Limit:
         self._timer = None
         if self._task is None:
             return  # nobody waits now: the next one sets it
-        if self._loop.time() < self._until < _NEVER:
-            self._timer = self._loop.call_at(self._until, self._ring)
-        elif self._until < _NEVER:
+        if self._loop.time() < self.until < _NEVER:
+            self._timer = self._loop.call_at(self.until, self._ring)
+        elif self.until < _NEVER:
             self.end()
