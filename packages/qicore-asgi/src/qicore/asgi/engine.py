@@ -197,6 +197,8 @@ class Engine:
             return
         # asyncio takes a connection from the system first, and makes its transport in a later turn of the
         # loop; a server that is closed between the two drops it (an assertion in Server._attach fails).
+        # A loop without readers, as Windows' proactor loop is, raises NotImplementedError: there is none to
+        # take away.
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().remove_reader(self._listener)
         await asyncio.sleep(_TICK)
