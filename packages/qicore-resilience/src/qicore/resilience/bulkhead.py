@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from qicore.base import Failure, Result
-from qicore.resilience.checks import Checks
-from qicore.resilience.errors import bulkhead_full
+from qicore.base.options import Checks
+from qicore.resilience.errors import INVALID_CONFIG, bulkhead_full
 from qicore.resilience.policy import attempt, attempt_sync
 from qicore.resilience.statistics import BulkheadStatistics
 
@@ -43,7 +43,7 @@ class BulkheadConfig:
         """Return these options, or INVALID_RESILIENCE_CONFIG [VALIDATION] naming every one that is wrong."""
         checks = Checks().whole("max_concurrent", self.max_concurrent)
         checks.whole("max_waiting", self.max_waiting, least=0)
-        return checks.seconds("max_wait", self.max_wait, none=True).answer(self)
+        return checks.seconds("max_wait", self.max_wait, none=True).answer(self, INVALID_CONFIG)
 
 
 class _Waiter:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from qicore.base import Failure, QiError, Result, Success
-from qicore.resilience.checks import is_seconds
-from qicore.resilience.errors import invalid_config
+from qicore.base import QiError, Result
+from qicore.base.options import Checks, is_number
+from qicore.resilience.errors import INVALID_CONFIG
 from qicore.resilience.predicates import is_ill
 
 __all__ = ["CircuitBreakerConfig"]
@@ -57,28 +57,20 @@ class CircuitBreakerConfig:
 
     def check(self) -> Result[Self]:
         """Return these options, or INVALID_RESILIENCE_CONFIG [VALIDATION] naming every one that is wrong."""
-        wrong = [
-            f"{name} must be a whole number of at least 1"
-            for name in ("failure_threshold", "half_open_requests", "minimum_calls")
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1
-        ]
-        wrong += [
-            f"{name} must be a number of seconds above 0"
-            for name in ("reset_timeout", "monitoring_period")
-            if not (is_seconds(getattr(self, name)) and getattr(self, name) > 0)
-        ]
-        wrong += [
-            f"{name} must be a share above 0 and up to 1, or None"
-            for name in ("failure_rate", "slow_call_rate")
-            if getattr(self, name) is not None
-            and not (is_seconds(getattr(self, name)) and 0 < getattr(self, name) <= 1)
-        ]
-        slow = self.slow_call_duration
-        if slow is not None and not (is_seconds(slow) and slow > 0):
-            wrong.append("slow_call_duration must be a number of seconds above 0, or None")
-        if (self.slow_call_duration is None) != (self.slow_call_rate is None):
-            wrong.append("slow_call_duration and slow_call_rate go together")
+        checks = Checks()
+        for name in ("failure_threshold", "half_open_requests", "minimum_calls"):
+            checks.whole(name, getattr(self, name))
+        for name in ("reset_timeout", "monitoring_period"):
+            checks.seconds(name, getattr(self, name))
+        for name in ("failure_rate", "slow_call_rate"):
+            share = getattr(self, name)
+            right = share is None or (is_number(share) and 0 < share <= 1)
+            checks.that(right, f"{name} must be a share above 0 and up to 1, or None")
+        checks.seconds("slow_call_duration", self.slow_call_duration, none=True)
+        checks.that(
+            (self.slow_call_duration is None) == (self.slow_call_rate is None),
+            "slow_call_duration and slow_call_rate go together",
+        )
         counts: object = self.counts  # whatever callers without types gave
-        if not callable(counts):
-            wrong.append("counts must be a function of an error")
-        return Failure(invalid_config(wrong)) if wrong else Success(self)
+        checks.that(callable(counts), "counts must be a function of an error")
+        return checks.answer(self, INVALID_CONFIG)

@@ -15,16 +15,19 @@ from qicore.base import ErrorCategory, QiError
 from qicore.base.error import MAX_CAUSES
 
 __all__ = [
+    "INVALID_CONFIG",
     "NEVER_CALLED",
     "bulkhead_full",
     "circuit_open",
-    "invalid_config",
     "not_a_result",
     "rate_limited",
     "timed_out",
     "to_error",
     "with_causes",
 ]
+
+INVALID_CONFIG: Final = "INVALID_RESILIENCE_CONFIG"
+"""The code of options that are wrong."""
 
 NEVER_CALLED: Final = frozenset(("CIRCUIT_OPEN", "BULKHEAD_FULL", "RATE_LIMITED"))
 """The codes of calls that a policy turned away: they tell nothing about the service behind it."""
@@ -72,11 +75,6 @@ def rate_limited(name: str, retry_after: float) -> QiError:
     wait = f"{retry_after:.3g}" if retry_after < 100 else f"{retry_after:.0f}"  # not 1.8e+03
     message = f"rate limiter {name!r} has no turn for {wait} s"
     return QiError.timeout("RATE_LIMITED", message, name=name, retry_after=retry_after)
-
-
-def invalid_config(wrong: Iterable[str]) -> QiError:
-    """INVALID_RESILIENCE_CONFIG: all that is wrong with some options, in one error."""
-    return QiError.validation("INVALID_RESILIENCE_CONFIG", "; ".join(wrong))
 
 
 def with_causes(error: QiError, causes: Iterable[QiError], /) -> QiError:

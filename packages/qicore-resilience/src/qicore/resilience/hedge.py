@@ -9,8 +9,8 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 
 from qicore.base import Failure, QiError, Result
-from qicore.resilience.checks import Checks
-from qicore.resilience.errors import NEVER_CALLED, with_causes
+from qicore.base.options import Checks
+from qicore.resilience.errors import INVALID_CONFIG, NEVER_CALLED, with_causes
 from qicore.resilience.policy import attempt
 from qicore.resilience.predicates import is_transient
 from qicore.resilience.statistics import HedgeStatistics
@@ -49,7 +49,7 @@ class HedgeConfig:
         """Return these options, or INVALID_RESILIENCE_CONFIG [VALIDATION] naming every one that is wrong."""
         checks = Checks().seconds("delay", self.delay, least=0).whole("attempts", self.attempts)
         checks.that(callable(cast("object", self.hedge_on)), "hedge_on must be a function of an error")
-        return checks.answer(self)
+        return checks.answer(self, INVALID_CONFIG)
 
 
 class Hedge:

@@ -9,8 +9,8 @@ from threading import RLock
 from typing import Final, Self, TypeVar
 
 from qicore.base import Failure, Result
-from qicore.resilience.checks import Checks
-from qicore.resilience.errors import rate_limited
+from qicore.base.options import Checks
+from qicore.resilience.errors import INVALID_CONFIG, rate_limited
 from qicore.resilience.policy import attempt, attempt_sync, pause
 from qicore.resilience.registry import Registry
 from qicore.resilience.statistics import RateLimiterStatistics
@@ -53,7 +53,7 @@ class RateLimiterConfig:
         """Return these options, or INVALID_RESILIENCE_CONFIG [VALIDATION] naming every one that is wrong."""
         checks = Checks().whole("limit", self.limit, most=_MOST).seconds("period", self.period)
         checks.whole("burst", self.burst, most=_MOST, none=True)
-        return checks.seconds("max_wait", self.max_wait, least=0, none=True).answer(self)
+        return checks.seconds("max_wait", self.max_wait, least=0, none=True).answer(self, INVALID_CONFIG)
 
 
 class RateLimiter:

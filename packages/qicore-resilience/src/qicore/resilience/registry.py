@@ -9,9 +9,10 @@ from threading import RLock
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
-from qicore.resilience.checks import Checks
+from qicore.base.options import Checks
 from qicore.resilience.circuit import CircuitBreaker, how_ill
 from qicore.resilience.config import CircuitBreakerConfig
+from qicore.resilience.errors import INVALID_CONFIG
 
 __all__ = ["CircuitBreakers", "Registry"]
 
@@ -28,7 +29,7 @@ class Registry(Generic[P]):
     __slots__ = ("_forgotten", "_lock", "_make", "_max_size", "_policies", "_worth")
 
     def __init__(self, make: Callable[[str], P], *, worth: Callable[[P], float], max_size: int) -> None:
-        wrong = Checks().whole("max_size", max_size).answer(None).error
+        wrong = Checks().whole("max_size", max_size).answer(None, INVALID_CONFIG).error
         if wrong is not None:
             raise ValueError(wrong.message)
         self._make = make

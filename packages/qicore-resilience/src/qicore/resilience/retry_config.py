@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from qicore.base import QiError, Result
+from qicore.base.options import Checks
 from qicore.resilience.budget import RetryBudget
-from qicore.resilience.checks import Checks
+from qicore.resilience.errors import INVALID_CONFIG
 from qicore.resilience.predicates import is_transient
 
 __all__ = ["RetryConfig", "RetryEvent"]
@@ -85,4 +86,4 @@ class RetryConfig:
         checks.that(
             on_retry is None or callable(on_retry), "on_retry must be a function of an event, or None"
         )
-        return checks.answer(self)
+        return checks.answer(self, INVALID_CONFIG)

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Self, TypeVar
 
 from qicore.base import Failure, Result
-from qicore.resilience.checks import Checks
-from qicore.resilience.errors import timed_out, with_causes
+from qicore.base.options import Checks
+from qicore.resilience.errors import INVALID_CONFIG, timed_out, with_causes
 from qicore.resilience.policy import attempt
 from qicore.resilience.threads import Answers
 
@@ -45,7 +45,7 @@ class Timeout:
     __slots__ = ("seconds",)
 
     def __init__(self, seconds: float) -> None:
-        wrong = Checks().seconds("seconds", seconds).answer(None).error
+        wrong = Checks().seconds("seconds", seconds).answer(None, INVALID_CONFIG).error
         if wrong is not None:
             raise ValueError(wrong.message)
         self.seconds = seconds
@@ -53,7 +53,7 @@ class Timeout:
     @classmethod
     def create(cls, seconds: float) -> Result[Self]:
         """Check the seconds and return a timeout; INVALID_RESILIENCE_CONFIG [VALIDATION]."""
-        return Checks().seconds("seconds", seconds).answer(seconds).map(cls)
+        return Checks().seconds("seconds", seconds).answer(seconds, INVALID_CONFIG).map(cls)
 
     async def call(self, operation: Callable[[], Awaitable[Result[T]]], /) -> Result[T]:
         """Call and await `operation`, for so long; else TIMEOUT_ERROR [TIMEOUT]."""
