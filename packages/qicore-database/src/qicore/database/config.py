@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from qicore.base import Failure, QiError, Result, Success
+from qicore.base.options import Checks
 from qicore.database.names import check_name
 from qicore.resilience import CircuitBreakerConfig
 
@@ -53,32 +54,19 @@ def check_config(config: DatabaseConfig) -> Result[DatabaseConfig]:
     >>> check_config(DatabaseConfig(readers=0)).error.message
     'readers must be a whole number of at least 2'
     """
-    wrong: list[str] = []
-    if type(config.readers) is not int or config.readers < 2:
-        wrong.append("readers must be a whole number of at least 2")
-    wrong += [
-        f"{name} must be a number of seconds, 0 or more"
-        for name in ("busy_timeout", "pool_timeout")
-        if not _is_duration(getattr(config, name))
-    ]
-    if config.statement_timeout is not None and not (
-        _is_duration(config.statement_timeout) and config.statement_timeout > 0
-    ):
-        wrong.append("statement_timeout must be a number of seconds above 0, or None")
-    if config.synchronous not in SYNCHRONOUS:
-        wrong.append(f"synchronous must be one of {', '.join(SYNCHRONOUS)}")
+    checks = Checks().whole("readers", config.readers, least=2)
+    for name in ("busy_timeout", "pool_timeout"):
+        checks.seconds(name, getattr(config, name), least=0)
+    checks.seconds("statement_timeout", config.statement_timeout, none=True)
+    checks.one_of("synchronous", config.synchronous, SYNCHRONOUS)
     for name, value in config.pragmas.items():
-        if check_name(name) is not None:
-            wrong.append(f"pragmas: {name!r} is not a name")
-        if not (type(value) is int or (isinstance(value, str) and check_name(value) is None)):
-            wrong.append(f"pragmas: the value of {name!r} must be an int or a word")
-    breaker = Success(None) if config.circuit_breaker is None else config.circuit_breaker.check()
-    if breaker.error is not None:
-        wrong.append(f"circuit_breaker: {breaker.error.message}")
-    if wrong:
-        return Failure(QiError.configuration("DB_INVALID_CONFIG", "; ".join(wrong)))
+        checks.that(check_name(name) is None, f"pragmas: {name!r} is not a name")
+        checks.that(
+            type(value) is int or (isinstance(value, str) and check_name(value) is None),
+            f"pragmas: the value of {name!r} must be an int or a word",
+        )
+    if config.circuit_breaker is not None:
+        checks.nested("circuit_breaker", config.circuit_breaker.check())
+    if checks.wrong:
+        return Failure(QiError.configuration("DB_INVALID_CONFIG", "; ".join(checks.wrong)))
     return Success(config)
-
-
-def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
