@@ -7,7 +7,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, cast
 
-from qicore.base import Failure, QiError, Result, Success
+from qicore.base import Result
+from qicore.base.options import Checks
 
 __all__ = ["PUBLIC_CONTEXT", "WebConfig"]
 
@@ -56,41 +57,32 @@ class WebConfig:
         """
         # Any, since callers without types may have put anything there.
         values: dict[str, Any] = {name: getattr(self, name) for name in WebConfig.__dataclass_fields__}
-        wrong = [
-            f"{name} must be text"
-            for name in ("title", "version", "description")
-            if not isinstance(values[name], str)
-        ]
-        wrong += [
-            f"{name} must begin with '/', or be None"
-            for name in ("openapi_path", "docs_path")
-            if not _is_path(values[name])
-        ]
-        if values["docs_path"] is not None and values["openapi_path"] is None:
-            wrong.append("docs_path needs an openapi_path")
-        if not _are_statuses(values["statuses"]):
-            wrong.append("statuses must map codes to statuses from 400 to 599")
-        base = values["problem_base"]
-        if base is not None and not (
-            isinstance(base, str) and base and base.isascii() and base.isprintable()
-        ):
-            wrong.append("problem_base must be a URI, or None")
-        keys = values["public_context"]
-        if not isinstance(keys, AbstractSet) or not all(
-            isinstance(key, str) for key in cast("AbstractSet[object]", keys)
-        ):
-            wrong.append("public_context must be a set of keys")
-        size = values["max_body_size"]
-        if size is not None and (type(size) is not int or size < 0):
-            wrong.append("max_body_size must be a number of bytes, 0 or more, or None")
-        wrong += [
-            f"{name} must be True or False"
-            for name in ("strict_bodies", "redirect_slashes")
-            if type(values[name]) is not bool
-        ]
-        if wrong:
-            return Failure(QiError.validation("INVALID_WEB_CONFIG", "; ".join(wrong)))
-        return Success(self)
+        checks = Checks()
+        for name in ("title", "version", "description"):
+            checks.text(name, values[name], empty=True)
+        for name in ("openapi_path", "docs_path"):
+            checks.that(_is_path(values[name]), f"{name} must begin with '/', or be None")
+        checks.that(
+            values["docs_path"] is None or values["openapi_path"] is not None,
+            "docs_path needs an openapi_path",
+        )
+        checks.that(_are_statuses(values["statuses"]), "statuses must map codes to statuses from 400 to 599")
+        checks.that(_is_base(values["problem_base"]), "problem_base must be a URI, or None")
+        checks.that(_are_keys(values["public_context"]), "public_context must be a set of keys")
+        checks.whole("max_body_size", values["max_body_size"], least=0, none=True)
+        for name in ("strict_bodies", "redirect_slashes"):
+            checks.that(type(values[name]) is bool, f"{name} must be True or False")
+        return checks.answer(self, "INVALID_WEB_CONFIG")
+
+
+def _is_base(base: object) -> bool:
+    return base is None or (isinstance(base, str) and bool(base) and base.isascii() and base.isprintable())
+
+
+def _are_keys(keys: object) -> bool:
+    return isinstance(keys, AbstractSet) and all(
+        isinstance(key, str) for key in cast("AbstractSet[object]", keys)
+    )
 
 
 def _is_path(path: object) -> bool:
