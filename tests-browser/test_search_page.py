@@ -1,5 +1,6 @@
 """The example's search page in a real browser: `make test-browser`, with Chromium on the PATH."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from qicore_testkit.model_server import Reply
+from qicore_testkit.ollama_server import OllamaServer
 
 OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -147,3 +150,57 @@ def test_every_screen_in_light_and_dark(browser: Browser, url: str, scheme: str,
             page.screenshot(path=folder / f"{name}-{scheme}-{width}.png")
         page.close()
     context.close()
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[OllamaServer]:
+    with OllamaServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def url_with_model(model: OllamaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "docs").mkdir()
+    (folder / "docs" / "a.md").write_text("# Cache\n\nA cache keeps what was computed.\n")
+    settings = {"model": {"base_url": model.url, "name": "tiny"}}
+    (folder / "askdocs.yaml").write_text(json.dumps(settings))
+    environment = {**ENVIRONMENT, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "askdocs"]
+    subprocess.run([*command, "ingest", "docs"], cwd=folder, env=environment, check=True)
+    server = subprocess.Popen(
+        [*command, "serve", "--port", "0"], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        found = re.search(r"http://\S+", server.stdout.readline())
+        assert found is not None
+        yield found[0]
+    finally:
+        server.terminate()
+        server.communicate()
+
+
+def test_an_answer_appears_as_it_is_written(
+    context: BrowserContext, url_with_model: str, model: OllamaServer
+) -> None:
+    model.say(Reply(pieces=["It keeps ", "<b>what</b> ", "was computed [1]."], interval=0.2))
+    page, wrong = opened(context, f"{url_with_model}/?q=cache")
+    answer = page.locator(".answer")
+    expect(answer.locator(".text")).to_contain_text("It keeps")
+    expect(answer.locator(".text")).to_have_text("It keeps <b>what</b> was computed [1].")
+    expect(answer.locator(".by")).to_contain_text("Written by tiny from 1 passage:")
+    expect(answer.locator(".by a")).to_have_text("[1]")
+    expect(answer).to_have_attribute("aria-busy", "false")
+    expect(page.locator(".hits li")).to_have_count(1)
+    assert wrong == []
+
+
+def test_a_model_that_breaks_off_is_said_and_the_passages_stay(
+    context: BrowserContext, url_with_model: str, model: OllamaServer
+) -> None:
+    model.say(Reply(pieces=["It keeps"], fault="end", after=1))
+    page, _ = opened(context, f"{url_with_model}/?q=cache")
+    expect(page.locator(".answer .text")).to_have_text("It keeps")
+    expect(page.locator(".answer .by")).to_contain_text("The model broke off")
+    expect(page.locator(".hits li")).to_have_count(1)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from qicore.cli import Parser, choice, command, int_range, lift, one_of, option, positional, program, sequence
 
-__all__ = ["Arguments", "Ask", "Command", "Flags", "Ingest", "Report", "Serve", "Stats", "parser"]
+__all__ = ["Arguments", "Ask", "Command", "Flags", "Ingest", "Report", "Serve", "Stats", "Tools", "parser"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,7 @@ class Ask:
 
     question: str
     limit: int | None
+    model: str | None
     json: bool
 
 
@@ -51,9 +52,15 @@ class Serve:
     host: str | None
     port: int | None
     workers: int | None
+    model: str | None
 
 
-Command: TypeAlias = Ingest | Ask | Report | Stats | Serve
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """`askdocs mcp`."""
+
+
+Command: TypeAlias = Ingest | Ask | Report | Stats | Serve | Tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +86,10 @@ def parser() -> Parser[Arguments]:
 
     >>> from qicore.cli import parse
     >>> parse(["ask", "why?", "--limit", "3"], parser()).unwrap().value.command
-    Ask(question='why?', limit=3, json=False)
+    Ask(question='why?', limit=3, model=None, json=False)
     """
     json = option("--json", bool, help="answer as JSON, for programs")
+    model = option("--model", str, "-m", metavar="NAME", help="the language model that writes the answer")
     ingest = command(
         "ingest",
         positional(
@@ -101,8 +109,9 @@ def parser() -> Parser[Arguments]:
         "ask",
         positional("question", help="in plain words, in quotes"),
         option("--limit", int_range(1, 50), metavar="COUNT", help="passages in the answer"),
+        model,
         json,
-        help="find the passages that answer a question",
+        help="answer a question: by a model if one is set, with its sources; else by the best passages",
     ).into(Ask)
     report = command(
         "report",
@@ -115,8 +124,12 @@ def parser() -> Parser[Arguments]:
         option("--host", str, metavar="ADDRESS", help="where to listen"),
         option("--port", int_range(0, 65535), help="0: a free one"),
         option("--workers", int_range(1, 64), metavar="COUNT", help="processes that serve"),
+        model,
         help="serve a search page and a JSON API, until it is told to stop",
     ).into(Serve)
+    tools = command("mcp", help="serve the index to an MCP client, over standard input and output").into(
+        Tools
+    )
     flags = sequence(
         option(
             "--config", str, "-c", metavar="FILE", help="settings in YAML, JSON or TOML; else askdocs.yaml"
@@ -129,7 +142,7 @@ def parser() -> Parser[Arguments]:
     ).into(Flags)
     return program(
         "askdocs",
-        lift(Arguments, flags, choice(ingest, ask, report, stats, serve).optional().named("command")),
+        lift(Arguments, flags, choice(ingest, ask, report, stats, serve, tools).optional().named("command")),
         version="0.1.0",
         help="Ask questions of a folder of documents, or of a site.",
         epilog="Defaults, the configuration file, ASKDOCS_… variables, flags: what comes later wins.",

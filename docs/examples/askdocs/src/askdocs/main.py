@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from qicore.base import Failure, QiError, Result, Success, early_return
 from qicore.cli import ParsedArgs, run
@@ -18,15 +19,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from askdocs.arguments import Arguments, Ask, Ingest, Report, Serve, Stats, parser
+from askdocs.arguments import Arguments, Ask, Ingest, Report, Serve, Stats, Tools, parser
 from askdocs.ingest import ingest
 from askdocs.links import is_url, page_url
-from askdocs.model import Answer, IngestSummary
+from askdocs.meaning import find, learn
+from askdocs.model import Answer, IngestSummary, Reply
 from askdocs.report import write_report
-from askdocs.serve import serve
 from askdocs.settings import Settings, load
 from askdocs.store import Index
-from askdocs.terminal import progress_bar, show_answer, show_stats, show_summary
+from askdocs.terminal import (
+    progress_bar,
+    show_answer,
+    show_sources,
+    show_stats,
+    show_summary,
+    show_writing,
+)
+
+if TYPE_CHECKING:  # each command loads what it needs, and no more
+    from qicore.ai import ChatStream
+
+    from askdocs.writer import Writer
 
 __all__ = ["main"]
 
@@ -61,7 +74,11 @@ async def _run(parsed: ParsedArgs[Arguments]) -> Result[None]:
             case Stats():
                 return await _stats(console, settings, command)
             case Serve():
+                from askdocs.serve import serve
+
                 return await serve(settings, console)
+            case Tools():
+                return await _serve_tools(settings, log)
             case _:
                 assert_never(command)
 
@@ -87,11 +104,22 @@ async def _ingest(console: Console, settings: Settings, log: Logger, command: In
         with progress_bar(Console(stderr=True)) as progress:
             ingested = await ingest(index, command.targets, settings=settings, progress=progress, log=log)
         summary = ingested.unwrap()
+        await _learn(index, settings, log)
     if command.json:
         sys.stdout.write(json.dumps(asdict(summary), indent=2) + "\n")
     else:
         show_summary(console, summary)
     return _all_reached(command.targets, summary)
+
+
+async def _learn(index: Index, settings: Settings, log: Logger) -> None:
+    """Have the model say what new passages mean; without it they are found by their words."""
+    if settings.model.embeddings:
+        async with _writer(settings, log) as writer:
+            if writer is not None:
+                (await learn(index, writer)).tap_error(
+                    lambda error: log.warn("passages will be found by their words only", error=error)
+                )
 
 
 def _all_reached(targets: Iterable[str], summary: IngestSummary) -> Result[None]:
@@ -106,17 +134,89 @@ def _all_reached(targets: Iterable[str], summary: IngestSummary) -> Result[None]
 
 @early_return
 async def _ask(console: Console, settings: Settings, log: Logger, command: Ask) -> Result[None]:
-    async with (await Index.open(settings.index.path)).unwrap() as index:
-        answer = (await index.search(command.question, settings.ask.limit)).unwrap()
-    if command.json:
-        sys.stdout.write(json.dumps(asdict(answer), indent=2) + "\n")
-    else:
-        show_answer(console, answer)
+    async with (
+        _writer(settings, log) as writer,
+        (await Index.open(settings.index.path)).unwrap() as index,
+    ):
+        answer = (await find(index, writer, command.question, settings.ask.limit)).unwrap()
+        if command.json:
+            reply = await _written(settings, writer, answer)
+            sys.stdout.write(json.dumps(asdict(reply), indent=2) + "\n")
+        else:
+            await _show(console, settings, writer, answer)
     # The answer is given; a place that can't be written costs the report a question, and the asker nothing.
     (await _remember(settings.index.path, answer)).tap_error(
         lambda error: log.info("the question is not kept for the report", error=error)
     )
     return Success(None)
+
+
+@asynccontextmanager
+async def _writer(settings: Settings, log: Logger) -> AsyncGenerator[Writer | None]:
+    """Open what asks the model, if there is one."""
+    if not settings.model.name and not settings.model.embeddings:
+        yield None
+        return
+    from askdocs.writer import Writer
+
+    made = Writer.create(settings.model)
+    made.tap_error(lambda error: log.debug("no model", error=error))
+    writer = made.data
+    if writer is None:
+        yield None
+        return
+    async with writer:
+        yield writer
+
+
+def _stream(settings: Settings, writer: Writer | None, answer: Answer) -> Result[ChatStream]:
+    if writer is None or not settings.model.name:
+        return Failure(QiError.validation("NO_MODEL", "no model is set (--model, model.name)"))
+    if not answer.hits:
+        return Failure(QiError.validation("NO_PASSAGES", "no passage matches"))
+    return Success(writer.write(answer.question, answer.hits))
+
+
+async def _show(console: Console, settings: Settings, writer: Writer | None, answer: Answer) -> None:
+    """Show what the model writes, with its sources; or else the best passages, and say why."""
+
+    def passages(error: QiError) -> Result[None]:
+        show_answer(console, answer)
+        if settings.model.name:
+            console.print(Text(f"the best passages: {error}", style="dim"))
+        return Success(None)
+
+    written = await _stream(settings, writer, answer).flat_map_async(
+        lambda stream: show_writing(console, stream)
+    )
+    written.map(lambda response: show_sources(console, answer, response.model)).or_else(passages)
+
+
+async def _written(settings: Settings, writer: Writer | None, answer: Answer) -> Reply:
+    """Return what the model writes, or else the passages, and why."""
+    written = await _stream(settings, writer, answer).flat_map_async(lambda stream: stream.collect())
+    return written.match(
+        lambda response: _reply(answer, response.model, response.text, ""),
+        lambda error: _reply(answer, "passages", "", str(error)),
+    )
+
+
+def _reply(answer: Answer, by: str, text: str, why: str) -> Reply:
+    return Reply(
+        question=answer.question, by=by, text=text, why=why, hits=answer.hits, seconds=answer.seconds
+    )
+
+
+async def _serve_tools(settings: Settings, log: Logger) -> Result[None]:
+    from askdocs.tools import tools_of
+
+    async with _writer(settings, log) as writer:
+
+        async def serve_stdio(index: Index) -> Result[None]:
+            async with index:
+                return await tools_of(index, writer).serve_stdio()
+
+        return await (await Index.open(settings.index.path)).flat_map_async(serve_stdio)
 
 
 async def _remember(path: Path, answer: Answer) -> Result[None]:

@@ -56,6 +56,21 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer in words, if there is one, with the passages that it stands on.
+
+    `by` is the model that wrote `text`, or `passages`: then `why` says why no model did.
+    """
+
+    question: str
+    by: str
+    text: str
+    why: str
+    hits: tuple[Hit, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """A part of all passages for a question: `answer` has those from `offset` on, of `total`."""
 

@@ -24,12 +24,13 @@ _AROUND = 2
 class Pages:
     """Makes pages of templates."""
 
-    def __init__(self, generator: DocumentGenerator) -> None:
+    def __init__(self, generator: DocumentGenerator, writes: bool) -> None:
         self._generator = generator
+        self._writes = writes
 
     @classmethod
-    def create(cls) -> Result[Pages]:
-        """Return what makes pages; it fails as the document generator does."""
+    def create(cls, *, writes: bool) -> Result[Pages]:
+        """Return what makes pages, with a place for what a model writes; it fails as the generator does."""
         filters: dict[str, Callable[..., Any]] = {
             "duration": duration,
             "marked": marked,
@@ -37,7 +38,7 @@ class Pages:
             "size": size,
         }
         options = DocumentConfig(packages=("askdocs",), filters=filters, functions={"link": link})
-        return DocumentGenerator.create(options).map(cls)
+        return DocumentGenerator.create(options).map(lambda generator: cls(generator, writes))
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +71,7 @@ class Pages:
     def _made(
         self, template: str, facts: Mapping[str, object], status: HTTPStatus = HTTPStatus.OK
     ) -> Result[HTMLResponse]:
-        nothing = {"stats": None, "page": None, "problem": None}
+        nothing = {"stats": None, "page": None, "problem": None, "writes": self._writes}
         made = self._generator.generate(template, {**nothing, **facts})
         return made.map(lambda text: HTMLResponse(text, status))
 

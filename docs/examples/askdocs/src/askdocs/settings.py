@@ -71,6 +71,21 @@ class ServeSettings(BaseModel):
     rate: int = Field(default=600, gt=0, description="requests a minute of one client, at most")
 
 
+class ModelSettings(BaseModel):
+    """The language model that writes answers, if there is to be one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    provider: Literal["ollama", "openai"] = Field(
+        default="ollama", description="or openai, for any server that speaks its API"
+    )
+    name: str = Field(default="", description="such as llama3.2; empty: answers are passages")
+    embeddings: str = Field(default="", description="a model for what texts mean; empty: words alone count")
+    base_url: str | None = Field(default=None, description="where it is; else the provider's usual place")
+    api_key: str | None = Field(default=None, repr=False)
+    timeout: float = Field(default=60.0, gt=0, description="seconds that an answer may take")
+
+
 class LogSettings(BaseModel):
     """What is logged, to standard error."""
 
@@ -90,6 +105,7 @@ class Settings(BaseModel):
     web: WebSettings = WebSettings()
     ask: AskSettings = AskSettings()
     serve: ServeSettings = ServeSettings()
+    model: ModelSettings = ModelSettings()
     log: LogSettings = LogSettings()
 
 
@@ -122,6 +138,7 @@ def _given(flags: Flags, command: Command | None) -> Mapping[str, object]:
         ("ingest", "max_pages"): command.max_pages if isinstance(command, Ingest) else None,
         ("ingest", "depth"): command.depth if isinstance(command, Ingest) else None,
         ("ask", "limit"): command.limit if isinstance(command, Ask) else None,
+        ("model", "name"): command.model if isinstance(command, Ask | Serve) else None,
         ("serve", "host"): command.host if isinstance(command, Serve) else None,
         ("serve", "port"): command.port if isinstance(command, Serve) else None,
         ("serve", "workers"): command.workers if isinstance(command, Serve) else None,

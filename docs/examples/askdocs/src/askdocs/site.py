@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.resources import files
 from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 from qicore.base import Failure, QiError, Result, Success
 from qicore.web import WebApp, WebConfig
 from qicore.web.middleware import (
@@ -21,10 +22,12 @@ from qicore.web.middleware import (
     timeout,
 )
 
-from askdocs.model import Document, Opened, Page, Stats
+from askdocs.meaning import find
+from askdocs.model import Answer, Document, Opened, Page, Stats
 from askdocs.pages import Pages
 from askdocs.settings import Settings
 from askdocs.store import Index
+from askdocs.writer import Writer
 
 __all__ = ["ENVIRONMENT", "create_app", "from_environment"]
 
@@ -33,7 +36,7 @@ ENVIRONMENT: Final = "ASKDOCS_SITE"
 
 # Nothing from elsewhere and nothing inline.
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _STATUSES: Final = {"DOCUMENT_NOT_FOUND": 404, "EMPTY_QUESTION": 422, "QUESTION_TOO_LONG": 422}
@@ -56,10 +59,13 @@ def create_app(settings: Settings) -> WebApp:
 
     @asynccontextmanager
     async def lifespan(app: WebApp) -> AsyncGenerator[None]:
-        async with (await Index.open(settings.index.path)).unwrap() as index:
-            with Pages.create().unwrap() as pages:
-                app.raw.state.index, app.raw.state.pages = index, pages
-                yield
+        async with (await Index.open(settings.index.path)).unwrap() as index, AsyncExitStack() as stack:
+            writer = Writer.create(settings.model).data
+            if writer is not None:
+                await stack.enter_async_context(writer)
+            pages = stack.enter_context(Pages.create(writes=bool(settings.model.name)).unwrap())
+            app.raw.state.index, app.raw.state.pages, app.raw.state.writer = index, pages, writer
+            yield
 
     app = WebApp(
         WebConfig(
@@ -79,7 +85,7 @@ def create_app(settings: Settings) -> WebApp:
         security_headers(content_security_policy=_POLICY),
         compression(),
         rate_limit(settings.serve.rate, 60.0),
-        timeout(30.0),
+        timeout(max(30.0, settings.model.timeout)),
     )
     app.static("/static", str(files("askdocs") / "static"), cache_control="public, max-age=3600")
 
@@ -89,6 +95,8 @@ def create_app(settings: Settings) -> WebApp:
 
     app.health({"index": ready})
     _add_api(app)
+    if settings.model.name:
+        _add_writing(app, settings.ask.limit)
     _add_pages(app)
     return app
 
@@ -136,6 +144,42 @@ def _add_api(app: WebApp) -> None:
     async def stats(index: Opened_) -> Result[Stats]:
         """Return the index in figures."""
         return await index.stats()
+
+
+def _add_writing(app: WebApp, limit: int) -> None:
+    @app.group("/api", tags=["search"]).get("/answer", errors=["EMPTY_QUESTION"])
+    async def answer(request: Request, index: Opened_, q: Question) -> Result[StreamingResponse]:
+        """Return an answer as the model writes it, as server-sent events.
+
+        `text` has the next piece as a JSON string, `done` the model and its sources, `failed` the code and
+        message of what went wrong. One of the last two comes at the end.
+        """
+        writer: Writer = request.app.state.writer
+        found = await find(index, writer, q, limit)
+        return found.map(
+            lambda known: StreamingResponse(_events(writer, known), media_type="text/event-stream")
+        )
+
+
+async def _events(writer: Writer, answer: Answer) -> AsyncGenerator[str]:
+    async with writer.write(answer.question, answer.hits) as stream:
+        async for result in stream:
+            match result.variant:
+                case Success(chunk):
+                    if chunk.text:
+                        yield _event("text", chunk.text)
+                    if chunk.response is not None:
+                        sources = [
+                            {"document": hit.document, "passage": hit.passage, "source": hit.source}
+                            for hit in answer.hits
+                        ]
+                        yield _event("done", {"model": chunk.response.model, "sources": sources})
+                case Failure(error):
+                    yield _event("failed", {"code": error.code, "message": error.message})
+
+
+def _event(name: str, data: object) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
 def _add_pages(app: WebApp) -> None:

@@ -35,6 +35,14 @@ _SEARCH: Final = f"""
     LIMIT ? OFFSET ?
 """  # noqa: S608 - only constants of this module are filled in
 
+_PASSAGES: Final = """
+    SELECT documents.id AS document, passages.id AS passage, documents.path, documents.title,
+           passages.heading, passages.line, passages.text, substr(passages.text, 1, 300) AS excerpt,
+           0.0 AS score
+    FROM passages JOIN documents ON documents.id = passages.document_id
+    WHERE passages.id IN ({})
+"""
+
 _COUNT: Final = "SELECT count(*) AS total FROM passages_fts WHERE passages_fts MATCH ?"
 
 _KINDS: Final = """
@@ -184,6 +192,34 @@ class Index:
             into=NumberedPassage,
         )
         return passages.map(lambda rows: Opened(document=found.unwrap(), passages=tuple(rows)))
+
+    async def hits(self, passages: Sequence[int]) -> Result[list[Hit]]:
+        """Return these passages, in this order, with the beginning of their text as excerpt."""
+        marks = ", ".join("?" * len(passages)) or "NULL"
+        found = await self._database.query(_PASSAGES.format(marks), tuple(passages), into=Hit)
+        places = {number: place for place, number in enumerate(passages)}
+        return found.map(lambda hits: sorted(hits, key=lambda hit: places[hit.passage]))
+
+    async def without_meaning(self, model: str, limit: int) -> Result[list[NumberedPassage]]:
+        """Return passages that a model has not told the meaning of."""
+        return await self._database.query(
+            "SELECT id AS number, heading, line, text FROM passages WHERE NOT EXISTS"
+            " (SELECT 1 FROM vectors WHERE passage_id = passages.id AND model = ?) ORDER BY id LIMIT ?",
+            (model, limit),
+            into=NumberedPassage,
+        )
+
+    async def put_meanings(self, model: str, meanings: Iterable[tuple[int, bytes]]) -> Result[None]:
+        """Keep what passages mean; all of it or nothing."""
+        rows = [{"passage_id": number, "model": model, "vector": vector} for number, vector in meanings]
+        return (await self._database.bulk_insert("vectors", rows)).map(lambda _: None)
+
+    async def meanings(self, model: str) -> Result[list[tuple[int, bytes]]]:
+        """Return what passages mean to a model, by their numbers."""
+        rows = await self._database.query(
+            "SELECT passage_id, vector FROM vectors WHERE model = ? ORDER BY passage_id", (model,), into=tuple
+        )
+        return rows.map(lambda found: [(int(number), bytes(vector)) for number, vector in found])
 
     async def ping(self) -> Result[None]:
         """Return a Success when the index can be read."""

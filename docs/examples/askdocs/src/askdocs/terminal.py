@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from qicore.base import Failure, Result, Success
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,7 +18,17 @@ from askdocs.model import Answer, IngestSummary, Stats
 from askdocs.query import marked
 from askdocs.report import duration, number, size
 
-__all__ = ["progress_bar", "show_answer", "show_stats", "show_summary"]
+if TYPE_CHECKING:
+    from qicore.ai import ChatResponse, ChatStream
+
+__all__ = [
+    "progress_bar",
+    "show_answer",
+    "show_sources",
+    "show_stats",
+    "show_summary",
+    "show_writing",
+]
 
 _SHOWN = 10
 _NO_TEXT = ("FILE_EMPTY", "PAGE_KIND_UNKNOWN")
@@ -71,7 +83,42 @@ def show_answer(console: Console, answer: Answer) -> None:
             excerpt.append(part.text, style="bold green" if part.found else "")
         console.print(excerpt)
         console.print(Text(f"   {hit.source}  (score {hit.score:.2f})", style="dim"))
-    console.print(Text(f"{len(answer.hits)} passages in {duration(answer.seconds)}", style="dim"))
+    console.print(Text(f"{passages(len(answer.hits))} in {duration(answer.seconds)}", style="dim"))
+
+
+async def show_writing(console: Console, stream: ChatStream) -> Result[ChatResponse]:
+    """Show an answer as it is written, and return it whole; its Failure ends it wherever it is."""
+    begun = False
+    async for result in stream:
+        match result.variant:
+            case Success(chunk):
+                begun = begun or bool(chunk.text)
+                console.print(Text(chunk.text), end="")
+                if chunk.response is not None:
+                    console.print()
+                    return Success(chunk.response)
+            case Failure(error):
+                if begun:
+                    console.print(Text("…\n"))
+                return Failure(error)
+    return await stream.collect()
+
+
+def show_sources(console: Console, answer: Answer, model: str) -> None:
+    """Show where an answer comes from."""
+    console.print()
+    for number_, hit in enumerate(answer.hits, 1):
+        console.print(Text(f"[{number_}] {hit.source}  {hit.heading or hit.title}", style="dim"))
+    console.print(Text(f"written by {model} from {passages(len(answer.hits))}", style="dim"))
+
+
+def passages(count: int) -> str:
+    """Return a number of passages in words.
+
+    >>> passages(1)
+    '1 passage'
+    """
+    return f"{number(count)} passage{'' if count == 1 else 's'}"
 
 
 def show_stats(console: Console, stats: Stats) -> None:

@@ -23,3 +23,33 @@ addEventListener("keydown", (event) => {
     field.blur();
   }
 });
+
+// What a model writes, as it comes; the passages below are there in any case.
+const answer = document.querySelector(".answer");
+if (answer) {
+  answer.hidden = false;
+  const [text, by] = answer.querySelectorAll("p");
+  const events = new EventSource(answer.dataset.source);
+  const end = (words) => {
+    events.close();
+    by.textContent = words;
+    answer.setAttribute("aria-busy", "false");
+  };
+  events.addEventListener("text", (event) => (text.textContent += JSON.parse(event.data)));
+  events.addEventListener("done", (event) => {
+    const { model, sources } = JSON.parse(event.data);
+    end(`Written by ${model} from ${sources.length} passage${sources.length === 1 ? "" : "s"}: `);
+    sources.forEach(({ document: number, passage, source }, index) => {
+      const link = document.createElement("a");
+      link.href = `/documents/${number}#p${passage}`;
+      link.title = source;
+      link.textContent = `[${index + 1}]`;
+      by.append(link, " ");
+    });
+  });
+  events.addEventListener("failed", (event) => {
+    const { code, message } = JSON.parse(event.data);
+    end(`${text.textContent ? "The model broke off" : "No model answered"}: ${message} [${code}]`);
+  });
+  events.onerror = () => end("The answer could not be read. The passages are below.");
+}
