@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from qicore.asgi import Server, ServerConfig, ServerState, WorkerState
 from qicore.asgi.supervisor import delay_before
 from qicore.base.testing import assert_failure, assert_success
-from qicore_testkit.leftovers import nothing_left
+from qicore_testkit.leftovers import new_children, nothing_left
 
 APP = "qicore_testkit.pid_app:app"
 GOOD = """
@@ -117,9 +117,10 @@ async def test_a_start_that_takes_too_long_is_a_failure_and_shows_where(
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    children = new_children()
     server = Server(write(tmp_path, SLOW_TO_START), options(workers=2, app_dir=str(tmp_path)))
     starting = asyncio.create_task(server.start())
-    await until(lambda: len(psutil.Process().children()) == 2)
+    await until(lambda: len(children()) == 2)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
@@ -337,12 +338,13 @@ async def test_reloads_at_once_wait_for_each_other() -> None:
 
 
 async def test_a_shutdown_during_a_reload_leaves_nothing(tmp_path: Path) -> None:
+    children = new_children()
     server = Server(write(tmp_path, GOOD), options(workers=2, app_dir=str(tmp_path)))
     assert_success(await server.start())
     write(tmp_path, SLOW_TO_START)
     reloads = [asyncio.create_task(server.reload()) for _ in range(2)]
     scaling = asyncio.create_task(server.scale(4))
-    await until(lambda: len(psutil.Process().children()) == 3)
+    await until(lambda: len(children()) == 3)
     assert_success(await server.shutdown(5.0))
     for result in await asyncio.gather(*reloads, scaling):
         assert assert_failure(result).code == "ASGI_WRONG_STATE"

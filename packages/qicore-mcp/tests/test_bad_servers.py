@@ -6,7 +6,6 @@ import socket
 import sys
 from typing import Any
 
-import psutil
 import pytest
 from mcp import StdioServerParameters
 from qicore.base.testing import assert_failure, assert_success
@@ -14,6 +13,7 @@ from qicore.mcp import MCPClient, MCPConfig
 from qicore.resilience import RetryConfig
 from qicore_testkit.fault_server import FaultServer
 from qicore_testkit.faults import answer, drop_after_reading, endless, garbage, hang, reset
+from qicore_testkit.leftovers import new_children
 
 ONCE = RetryConfig(attempts=1)
 
@@ -24,8 +24,9 @@ def running(program: str) -> StdioServerParameters:
 
 @pytest.fixture(autouse=True)
 def no_child_is_left() -> Any:
+    children = new_children()
     yield
-    assert psutil.Process().children() == []
+    assert not children()
 
 
 @pytest.mark.parametrize(

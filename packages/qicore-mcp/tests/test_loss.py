@@ -6,7 +6,6 @@ import signal
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 from mcp import StdioServerParameters
 from mcp_types import CallToolResult
@@ -15,6 +14,7 @@ from qicore.base.testing import assert_failure, assert_success
 from qicore.mcp import MCPClient, MCPConfig
 from qicore.resilience import RetryConfig
 from qicore_testkit.fault_server import wait_until
+from qicore_testkit.leftovers import new_children
 
 from .conftest import HTTPServer
 
@@ -31,10 +31,6 @@ def cancellations() -> int:
     task = asyncio.current_task()
     assert task is not None
     return task.cancelling()
-
-
-def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
 
 
 async def pid_of(client: MCPClient) -> int:
@@ -54,6 +50,7 @@ async def in_flight(client: MCPClient, count: int = 3) -> Calls:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_child_that_is_killed_20_times(child: StdioServerParameters, mode: str) -> None:
+    children = new_children()
     config = MCPConfig(timeout=60.0, mode=mode)
     known: set[int] = set()
     async with MCPClient.create(child, config).unwrap() as client:
@@ -68,7 +65,7 @@ async def test_a_child_that_is_killed_20_times(child: StdioServerParameters, mod
                 await until_noticed(client)
             assert cancellations() == 0
     assert len(known) == ROUNDS[mode], "each time a new child answered"
-    assert children() == []
+    assert not children()
 
 
 async def until_noticed(client: MCPClient) -> None:
@@ -118,6 +115,7 @@ async def test_while_the_server_is_away_calls_fail_and_then_they_work(http_serve
 
 
 async def test_many_callers_reconnect_once(child: StdioServerParameters) -> None:
+    children = new_children()
     async with MCPClient.create(child, PATIENT).unwrap() as client:
         os.kill(await pid_of(client), signal.SIGKILL)
         await until_noticed(client)
@@ -126,12 +124,13 @@ async def test_many_callers_reconnect_once(child: StdioServerParameters) -> None
 
 
 async def test_disconnecting_ends_what_is_in_flight(child: StdioServerParameters) -> None:
+    children = new_children()
     client = MCPClient.create(child, PATIENT).unwrap()
     tasks = await in_flight(client)
     assert_success(await client.disconnect())
     for result in await asyncio.gather(*tasks):
         assert_failure(result, "MCP_DISCONNECTED")
-    assert children() == []
+    assert not children()
 
 
 STUBBORN = """
@@ -144,6 +143,7 @@ while True:
 
 
 async def test_a_child_that_will_not_end_is_killed(tmp_path: Path) -> None:
+    children = new_children()
     log = tmp_path / "log.txt"
     with log.open("w") as stderr:
         stubborn = StdioServerParameters(command=sys.executable, args=["-c", STUBBORN])
@@ -152,10 +152,11 @@ async def test_a_child_that_will_not_end_is_killed(tmp_path: Path) -> None:
         assert_failure(await client.connect(), "MCP_TIMEOUT")
         assert_success(await client.disconnect())
     assert log.read_text() == "started\n"
-    assert children() == []
+    assert not children()
 
 
 async def test_a_cancelled_connect_leaves_no_child() -> None:
+    children = new_children()
     mute = StdioServerParameters(command=sys.executable, args=["-c", "import time; time.sleep(3600)"])
     client = MCPClient.create(mute).unwrap()
     task = asyncio.create_task(client.connect())
@@ -164,4 +165,4 @@ async def test_a_cancelled_connect_leaves_no_child() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert_success(await client.close())
-    assert children() == []
+    assert not children()

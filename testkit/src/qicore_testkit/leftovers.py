@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["nothing_left"]
+__all__ = ["new_children", "nothing_left"]
 
 _PATIENCE = 10.0
+
+
+def new_children() -> Callable[[], set[int]]:
+    """Give a function that tells the child processes, at any depth, that were started since now.
+
+    Other tests may keep servers for the whole session; they are children of this process, too.
+    """
+    import psutil
+
+    this = psutil.Process()
+    before = {child.pid for child in this.children(recursive=True)}
+    return lambda: {child.pid for child in this.children(recursive=True)} - before
 
 
 @contextmanager
