@@ -12,6 +12,9 @@ export UV_PYTHON_DOWNLOADS ?= never
 # An activated environment or a search path of the shell is not this workspace's.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME UV_PROJECT_ENVIRONMENT
 
+# Test files run side by side, one on each processor; ARGS="-n 0" runs them one after the other.
+SPREAD := --numprocesses logical --maxprocesses 4 --dist loadfile
+
 PACKAGES := $(notdir $(patsubst %/,%,$(dir $(wildcard packages/*/pyproject.toml))))
 ifneq ($(filter new,$(MAKECMDGOALS)),new)
 UNKNOWN := $(filter-out $(PACKAGES),$(PKG))
@@ -21,7 +24,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help uv setup demo test check format bench docs build test-isolated test-browser test-wheels \
+.PHONY: help uv setup demo test check format bench docs build test-isolated test-browser test-conformance test-wheels \
 	changelog new clean
 
 help: ## Print this list
@@ -38,7 +41,7 @@ demo: uv ## Index real text, ask it two questions, write report.html
 	@"$(UV)" run --quiet --frozen --package askdocs python -m askdocs.demo
 
 test: setup ## Run the tests (PKG narrows, ARGS goes to pytest)
-	@$(RUN) python -m pytest $(PKG:%=packages/%) $(ARGS)
+	@$(RUN) python -m pytest $(SPREAD) $(PKG:%=packages/%) $(ARGS)
 
 check: setup ## Format, lint, mypy, pyright, import contract, lock file, workflows (PKG narrows)
 	@$(RUN) python scripts/check.py $(PKG)
@@ -65,6 +68,9 @@ test-isolated: uv ## Run each package's tests against its own dependencies only 
 
 test-browser: setup ## Look at the pages that the examples write, in Chromium (ARGS goes to pytest)
 	@$(RUN) python -m pytest tests-browser $(ARGS)
+
+test-conformance: setup ## Try qicore-mcp with the protocol's own suite, reference server and inspector (ARGS goes to pytest)
+	@$(RUN) python -m pytest tests-conformance $(ARGS)
 
 test-wheels: uv ## Run each package's tests on its built wheel, outside the workspace (PKG narrows)
 	@"$(PYTHON)" scripts/wheels.py $(PKG)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from workspace import ROOT, conclude, environment, passes, select, uv
+from workspace import ROOT, Package, conclude, environment, select, side_by_side, trial, uv
 
 
 def main() -> None:
-    """Run them one after the other; the last line names those that failed."""
+    """Run them; the last line names those that failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", help="interpreter to use instead of the workspace's own")
     parser.add_argument("package", nargs="*")
@@ -22,18 +22,17 @@ def main() -> None:
     # The testkit needs pytest and nothing else, so its source on the path is enough.
     env = environment(PYTHONPATH=str(ROOT / "testkit" / "src"))
     interpreter = ["--python", given.python] if given.python else []
-    failed: list[str] = []
-    for package in select(given.package):
-        sys.stdout.write(f"== {package.name} with its own dependencies only {given.python or ''}\n")
-        sys.stdout.flush()
-        if not passes(
+
+    def tests(package: Package) -> tuple[bool, str]:
+        return trial(
             *(uv(), "run", "--quiet", "--isolated", "--frozen", *interpreter),
             *("--package", package.name, "--all-extras", "--group", "test"),
             *("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", package.folder),
             env=env,
-        ):
-            failed.append(package.name)
-    conclude(failed)
+        )
+
+    sys.stdout.write(f"Each package with its own dependencies only {given.python or ''}\n")
+    conclude(side_by_side(select(given.package), tests))
 
 
 if __name__ == "__main__":

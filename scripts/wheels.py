@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from workspace import ROOT, Package, call, conclude, output, packages, passes, select, uv
+from workspace import ROOT, Package, call, conclude, output, packages, select, side_by_side, trial, uv
 
 # What the tests of a package read beside its code.
 _BESIDE = ("tests", "README.md", "LICENSE", "CHANGELOG.md", "changelog.d", "pyproject.toml")
@@ -56,40 +56,36 @@ def environment_of(package: Package, wheels: dict[str, Path], folder: Path, *gro
     return python
 
 
+def tests(package: Package, wheels: dict[str, Path], folder: Path) -> tuple[bool, str]:
+    """Run a package's tests on its wheel, in a copy of what they read."""
+    python = environment_of(package, wheels, folder / f"env-{package.component}", "test")
+    install = (uv(), "pip", "install", "--quiet", "--python", python, "--no-deps")
+    call(*install, wheels["qicore-testkit"], cwd=folder)
+    copy = folder / package.name
+    copy.mkdir()
+    for name in _BESIDE:
+        source = package.folder / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=_LONG)
+        else:
+            shutil.copy(source, copy / name)
+    code = f"import sys, {package.module} as m; sys.exit(not m.__file__.startswith(sys.prefix))"
+    installed, printed = trial(python, "-c", code, cwd=copy)
+    if not installed:
+        return False, f"{package.module} was not imported from its wheel\n{printed}"
+    config = ("-c", folder / "pyproject.toml", "--rootdir", folder, "-p", "no:cacheprovider")
+    return trial(python, "-m", "pytest", "-q", *config, copy, cwd=copy)
+
+
 def main(names: list[str]) -> None:
-    """Test the packages one after the other; the last line names those that failed."""
+    """Test the packages; the last line names those that failed."""
     chosen = select(names)
     with tempfile.TemporaryDirectory(prefix="qicore-wheels-") as place:
         folder = Path(place)
         wheels = build(folder / "dist")
         for settings in ("pyproject.toml", "conftest.py"):
             shutil.copy(ROOT / settings, folder)
-        failed: list[str] = []
-        for package in chosen:
-            sys.stdout.write(f"== {wheels[package.name].name} outside the workspace\n")
-            sys.stdout.flush()
-            python = environment_of(package, wheels, folder / f"env-{package.component}", "test")
-            call(
-                *(uv(), "pip", "install", "--quiet", "--python", python, "--no-deps"),
-                wheels["qicore-testkit"],
-                cwd=folder,
-            )
-            copy = folder / package.name
-            copy.mkdir()
-            for name in _BESIDE:
-                source = package.folder / name
-                if source.is_dir():
-                    shutil.copytree(source, copy / name, ignore=_LONG)
-                else:
-                    shutil.copy(source, copy / name)
-            code = f"import sys, {package.module} as m; sys.exit(not m.__file__.startswith(sys.prefix))"
-            config = ("-c", folder / "pyproject.toml", "--rootdir", folder, "-p", "no:cacheprovider")
-            if not (
-                passes(python, "-c", code, cwd=copy)
-                and passes(python, "-m", "pytest", "-q", *config, copy, cwd=copy)
-            ):
-                failed.append(package.name)
-        conclude(failed)
+        conclude(side_by_side(chosen, lambda package: tests(package, wheels, folder)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,38 @@ def call(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None =
 def passes(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> bool:
     """Run a command, show its output, and return whether it succeeded."""
     return subprocess.run(command, cwd=cwd, env=env or environment(), check=False).returncode == 0
+
+
+def trial(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> tuple[bool, str]:
+    """Run a command; return whether it succeeded, and what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=env or environment(),
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return done.returncode == 0, done.stdout
+
+
+def side_by_side(chosen: Iterable[Package], job: Callable[[Package], tuple[bool, str]]) -> list[str]:
+    """Run a job for each package, as many at once as there are processors; return those that failed.
+
+    What a job printed is shown when it ends, under the name of its package. Tests wait much of their time, so
+    that two at once take little more than half as long.
+    """
+    failed: list[str] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = {pool.submit(job, package): package.name for package in chosen}
+        for done in as_completed(jobs):
+            passed, printed = done.result()
+            sys.stdout.write(f"== {jobs[done]}: {'passed' if passed else 'FAILED'}\n{printed}")
+            sys.stdout.flush()
+            if not passed:
+                failed.append(jobs[done])
+    return sorted(failed)
 
 
 def conclude(failed: Sequence[str]) -> None:

@@ -76,6 +76,11 @@ def make(config: MCPServerConfig | None = None) -> MCPServer:
         return count
 
     @server.tool()
+    def header(name: str, ctx: Context) -> str | None:
+        """Tell a header of the request."""
+        return None if ctx.headers is None else ctx.headers.get(name)
+
+    @server.tool()
     async def ask(ctx: Context) -> str:
         answer = await ctx.elicit("Do you?", Answer)
         return answer.model_dump_json()

@@ -65,7 +65,8 @@ async def test_arguments_are_checked(client: MCPClient) -> None:
 async def test_lists_come_whole_from_their_pages(client: MCPClient) -> None:
     names = [tool.name for tool in assert_success(await client.list_tools())]
     assert names == [
-        "add", "weather", "crash", "sleep", "cancellations", "huge", "pid", "printing", "steps", "ask",
+        "add", "weather", "crash", "sleep", "cancellations", "huge", "pid", "printing", "steps", "header",
+        "ask",
     ]  # fmt: skip
     assert [each.uri for each in assert_success(await client.list_resources())] == ["text://greeting"]
     templates = assert_success(await client.list_resource_templates())

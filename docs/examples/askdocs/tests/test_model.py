@@ -197,7 +197,8 @@ async def test_any_mcp_client_can_use_the_index(folder: Path) -> None:
         ).contents
         assert isinstance(whole, TextResourceContents)
         assert whole.text == content.text
-        assert_success(await client.read_resource("askdocs://documents"))
+        listed = assert_success(await client.list_resources())
+        assert f"askdocs://documents/{hit['document']}" in {resource.uri for resource in listed}
         error = assert_failure(await client.call_tool("search", {"question": "?"}), "MCP_TOOL_ERROR")
         assert error.context["tool_code"] == "EMPTY_QUESTION"
         error = assert_failure(await client.call_tool("read", {"document": 99}), "MCP_TOOL_ERROR")

@@ -238,7 +238,7 @@ class MCPClient:
             if client.session.discover_result is not None:
                 await client.session.discover()
             else:
-                await _quietly(client.send_ping)  # pyright: ignore[reportDeprecated]  # it is theirs to need it
+                await _quietly(client.session.send_ping)  # pyright: ignore[reportDeprecated]  # it is theirs to need it
 
         return await self._run(ping, "ping")
 
@@ -249,7 +249,7 @@ class MCPClient:
         """
 
         async def say(client: Client) -> None:
-            await _quietly(client.set_logging_level, level)  # pyright: ignore[reportDeprecated]  # older servers
+            await _quietly(client.session.set_logging_level, level)  # pyright: ignore[reportDeprecated]  # older servers
 
         return await self._run(say, "logging/setLevel")
 
@@ -257,7 +257,7 @@ class MCPClient:
         """Have the server tell of changes of a resource, by `receive`: with versions before 2026-07-28."""
 
         async def subscribe(client: Client) -> None:
-            await _quietly(client.subscribe_resource, uri)  # pyright: ignore[reportDeprecated]  # older servers
+            await _quietly(client.session.subscribe_resource, uri)  # pyright: ignore[reportDeprecated]  # older servers
 
         return await self._run(subscribe, "resources/subscribe")
 
@@ -265,7 +265,7 @@ class MCPClient:
         """Have it tell no more."""
 
         async def unsubscribe(client: Client) -> None:
-            await _quietly(client.unsubscribe_resource, uri)  # pyright: ignore[reportDeprecated]  # older servers
+            await _quietly(client.session.unsubscribe_resource, uri)  # pyright: ignore[reportDeprecated]  # older servers
 
         return await self._run(unsubscribe, "resources/unsubscribe")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self, TextIO, cast
 
+import httpx2
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from qicore.base import Result
 from qicore.base.options import Checks
@@ -29,6 +30,8 @@ class MCPConfig:
         mode: which protocol is spoken: `auto` asks the server, `legacy` begins with the handshake of the
             versions up to 2025-11-25, and a later version is taken as agreed.
         headers: sent with every request over HTTP.
+        auth: how requests over HTTP prove who sends them, or None; `OAuthClientProvider` of the SDK's
+            `mcp.client.auth` for one, or any `httpx2.Auth`.
         max_message_size: bytes of one message over HTTP.
         max_pages: of a list; a server that gives more has gone wrong.
         max_messages: how many messages of the server wait for `receive`; then the oldest are dropped.
@@ -44,6 +47,7 @@ class MCPConfig:
     reconnect: RetryConfig = field(default=RetryConfig())
     mode: str = "auto"
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    auth: httpx2.Auth | None = field(default=None, repr=False)
     max_message_size: int = 64 * 1024 * 1024
     max_pages: int = 100
     max_messages: int = 1000
@@ -65,6 +69,8 @@ class MCPConfig:
         checks.one_of("mode", self.mode, _MODES)
         checks.one_of("log_level", self.log_level, LEVELS, none=True)
         checks.that(_are_texts(self.headers), "headers must be texts by name, without line breaks")
+        wanted = self.auth is None or isinstance(cast("object", self.auth), httpx2.Auth)
+        checks.that(wanted, "auth must be an httpx2.Auth, or None")
         for name in ("max_message_size", "max_pages", "max_messages"):
             checks.whole(name, getattr(self, name))
         checks.that(self.stderr is None or hasattr(self.stderr, "fileno"), "stderr must be an open file")

@@ -83,6 +83,7 @@ async def _http(url: str, config: MCPConfig) -> AsyncGenerator[Any, None]:
     async with (
         httpx2.AsyncClient(
             headers={"Accept-Encoding": "identity", **config.headers},
+            auth=config.auth,
             # Deadlines are the client's: a response may stay open as long as its call may take.
             timeout=httpx2.Timeout(None, connect=config.connect_timeout),
             limits=httpx2.Limits(max_connections=None),

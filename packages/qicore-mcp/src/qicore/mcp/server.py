@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -11,17 +10,19 @@ import mcp_types as types
 from pydantic import PydanticUserError
 from qicore.base import Failure, QiError, Result, Success
 from qicore.mcp.annotations import plain_signature, shaped_like
+from qicore.mcp.completions import Completions
 from qicore.mcp.errors import to_error
-from qicore.mcp.handling import call_handler, failed, protocol_error
 from qicore.mcp.http_app import HTTPApp
-from qicore.mcp.paging import paging
+from qicore.mcp.notices import Notices
 from qicore.mcp.server_config import MCPServerConfig
+from qicore.mcp.standing import Listing, prompt_filler, quietly_made, resource_reader
 from qicore.mcp.tools import ServerTool
 from starlette.types import ASGIApp
 
-from mcp.server.mcpserver import Context
+from mcp.server.lowlevel import Server
 from mcp.server.mcpserver import MCPServer as SDKServer
 from mcp.server.mcpserver.exceptions import InvalidSignature
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 
 __all__ = ["MCPServer"]
 
@@ -60,7 +61,13 @@ class MCPServer:
             raise ValueError("a server needs a name")
         self.config = options
         self._tools: dict[str, ServerTool] = {}
-        self._server = _quietly_made(name, options, self._tools)
+        self._changes = InMemorySubscriptionBus()
+        self._listings: list[Listing] = []
+        self._server = quietly_made(name, options, self._tools, self._listings, self._changes)
+        # Not public: the one way to methods of the protocol that MCPServer has no name for.
+        lowlevel: Server[Any] = self._server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
+        self._notices = Notices(lowlevel)
+        self._completions = Completions(lowlevel)
 
     @classmethod
     def create(cls, name: str, config: MCPServerConfig | None = None) -> Result[MCPServer]:
@@ -93,15 +100,22 @@ class MCPServer:
         title: str | None = None,
         description: str | None = None,
         annotations: types.ToolAnnotations | None = None,
+        input_schema: Mapping[str, Any] | None = None,
     ) -> Result[types.Tool]:
         """Add a tool, and return it as clients see it; INVALID_TOOL [VALIDATION].
 
         Name, description and schemas come from the function: its name, docstring and annotations. An answer
-        that has a schema goes out as structured content, too.
+        that has a schema goes out as structured content, too. `input_schema` is shown in the place of the
+        one from the annotations, when it says more than they can; arguments are still checked by these.
         """
         try:
             tool = ServerTool(
-                function, name=name, title=title, description=description, annotations=annotations
+                function,
+                name=name,
+                title=title,
+                description=description,
+                annotations=annotations,
+                input_schema=input_schema,
             )
         except (TypeError, ValueError, NameError, InvalidSignature, PydanticUserError) as error:
             return Failure(QiError.validation("INVALID_TOOL", f"{name or function!r}: {error}"))
@@ -120,20 +134,24 @@ class MCPServer:
         title: str | None = None,
         description: str | None = None,
         mime_type: str | None = None,
+        listing: Listing | None = None,
     ) -> Result[None]:
         """Add a resource, or with `{variables}` in `uri` a template of resources.
 
         INVALID_RESOURCE [VALIDATION]. The function takes the variables as texts, and answers text, bytes, or
-        what becomes JSON.
+        what becomes JSON. `listing` answers those of a template's resources that there are, for clients that
+        list them; without it they see the template alone.
         """
         try:
             signature = plain_signature(function)
-            shape = shaped_like(function, signature, _resource(uri, function))
+            shape = shaped_like(function, signature, resource_reader(uri, function))
             self._server.resource(uri, name=name, title=title, description=description, mime_type=mime_type)(
                 shape
             )
         except (TypeError, ValueError, NameError) as error:
             return Failure(QiError.validation("INVALID_RESOURCE", f"{uri}: {error}"))
+        if listing is not None:
+            self._listings.append(listing)
         return Success(None)
 
     def register_prompt(
@@ -146,15 +164,24 @@ class MCPServer:
     ) -> Result[None]:
         """Add a prompt; INVALID_PROMPT [VALIDATION].
 
-        The function takes texts, and answers a text, a message of the SDK, or several.
+        The function takes texts, and answers a text, a `PromptMessage` of `mcp_types`, or several.
         """
         try:
             signature = plain_signature(function)
-            shape = shaped_like(function, signature, _prompt(function))
+            shape = shaped_like(function, signature, prompt_filler(function))
             self._server.prompt(name=name, title=title, description=description)(shape)
         except (TypeError, ValueError, NameError) as error:
             return Failure(QiError.validation("INVALID_PROMPT", f"{name or function!r}: {error}"))
         return Success(None)
+
+    def register_completion(self, of: str, argument: str, function: Callable[[str], Any]) -> Result[None]:
+        """Complete an argument of a prompt, or a variable of a template of resources, as it is typed.
+
+        INVALID_COMPLETION [VALIDATION]. `of` is the name of the prompt, or the text of the template. The
+        function takes what was typed so far, and answers texts, the best first; 100 of them are sent, as the
+        protocol bounds it.
+        """
+        return self._completions.add(of, argument, function)
 
     def tool(
         self,
@@ -163,13 +190,19 @@ class MCPServer:
         title: str | None = None,
         description: str | None = None,
         annotations: types.ToolAnnotations | None = None,
+        input_schema: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Decorate a function as a tool: see `register_tool`. ValueError for one that can be none."""
 
         def decorate(function: F) -> F:
             _must(
                 self.register_tool(
-                    function, name=name, title=title, description=description, annotations=annotations
+                    function,
+                    name=name,
+                    title=title,
+                    description=description,
+                    annotations=annotations,
+                    input_schema=input_schema,
                 )
             )
             return function
@@ -184,13 +217,20 @@ class MCPServer:
         title: str | None = None,
         description: str | None = None,
         mime_type: str | None = None,
+        listing: Listing | None = None,
     ) -> Callable[[F], F]:
         """Decorate a function as a resource: see `register_resource`. ValueError for one that can be none."""
 
         def decorate(function: F) -> F:
             _must(
                 self.register_resource(
-                    uri, function, name=name, title=title, description=description, mime_type=mime_type
+                    uri,
+                    function,
+                    name=name,
+                    title=title,
+                    description=description,
+                    mime_type=mime_type,
+                    listing=listing,
                 )
             )
             return function
@@ -207,6 +247,20 @@ class MCPServer:
             return function
 
         return decorate
+
+    def completion(self, of: str, argument: str) -> Callable[[F], F]:
+        """Decorate a function as a completion: see `register_completion`. ValueError where there is one."""
+
+        def decorate(function: F) -> F:
+            _must(self.register_completion(of, argument, function))
+            return function
+
+        return decorate
+
+    async def resource_updated(self, uri: str) -> None:
+        """Tell the clients that watch this resource that it has changed. One that is gone is passed over."""
+        await self._changes.publish(ResourceUpdated(uri=uri))
+        await self._notices.updated(uri)
 
     def asgi_app(self) -> ASGIApp:
         """Return an ASGI application that speaks streamable HTTP, at `config.path`.
@@ -232,65 +286,6 @@ class MCPServer:
         return asyncio.run(self.serve_stdio())
 
 
-class _Server(SDKServer[Any]):
-    """The SDK's server, whose tools are ours."""
-
-    def __init__(self, tools: Mapping[str, ServerTool], **options: Any) -> None:
-        super().__init__(**options)
-        self._ours = tools
-
-    async def list_tools(self) -> list[types.Tool]:
-        return [*(tool.description for tool in self._ours.values()), *await super().list_tools()]
-
-    async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        tool = self._ours.get(name)
-        if tool is not None:
-            return await tool.run(arguments, context or Context(mcp_server=self))
-        known = await super().list_tools()
-        if any(each.name == name for each in known):
-            return await super().call_tool(name, arguments, context)
-        return failed(QiError.validation("UNKNOWN_TOOL", f"Unknown tool: {name}"))
-
-
-def _quietly_made(name: str, options: MCPServerConfig, tools: Mapping[str, ServerTool]) -> SDKServer[Any]:
-    """Return the SDK's server, made so that the root logger keeps its handlers and its level."""
-    root, guard = logging.getLogger(), logging.NullHandler()
-    root.addHandler(guard)
-    try:
-        return _Server(
-            tools,
-            name=name,
-            version=options.version,
-            title=options.title,
-            instructions=options.instructions or None,
-            middleware=[paging(options.page_size)],
-        )
-    finally:
-        root.removeHandler(guard)
-
-
 def _must(result: Result[Any]) -> None:
     if result.error is not None:
         raise ValueError(result.error.message)
-
-
-def _resource(uri: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    async def read(**values: Any) -> Any:
-        answered = await call_handler(f"the resource {uri}", function, values)
-        if isinstance(answered, Failure):
-            raise protocol_error(answered.error)
-        return answered.unwrap()
-
-    return read
-
-
-def _prompt(function: Callable[..., Any]) -> Callable[..., Any]:
-    async def fill(**values: Any) -> Any:
-        answered = await call_handler("the prompt", function, values)
-        if isinstance(answered, Failure):
-            raise protocol_error(answered.error)
-        return answered.unwrap()
-
-    return fill

@@ -33,6 +33,7 @@ class ServerTool:
         title: str | None,
         description: str | None,
         annotations: types.ToolAnnotations | None,
+        input_schema: Mapping[str, Any] | None,
     ) -> None:
         """Read the signature; TypeError or ValueError for a function that can be no tool."""
         signature = plain_signature(function)
@@ -52,7 +53,9 @@ class ServerTool:
             name=chosen,
             title=title,
             description=text,
-            input_schema={**schema, "additionalProperties": False},
+            input_schema={**schema, "additionalProperties": False}
+            if input_schema is None
+            else {**input_schema},
             output_schema=self._metadata.output_schema,
             annotations=annotations,
         )
