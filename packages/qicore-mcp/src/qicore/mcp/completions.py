@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final, cast
 
 import mcp_types as types
 from qicore.base import Failure, QiError, Result, Success
-from qicore.mcp.handling import call_handler, crashed, logger, protocol_error
+from qicore.mcp.handling import Handler, crashed, logger, protocol_error
 
 from mcp.server.lowlevel import Server
 
@@ -47,10 +46,7 @@ class Completions:
         if function is None:  # nothing to suggest is no error
             return types.CompleteResult(completion=types.Completion(values=[]))
         what = f"the completion of {params.argument.name}"
-        answered = await call_handler(what, partial(function, params.argument.value), {})
-        if isinstance(answered, Failure):
-            raise protocol_error(answered.error)
-        given: object = answered.unwrap()
+        given: object = await Handler(what, function).value(params.argument.value)
         values = cast("Sequence[Any]", given) if isinstance(given, list | tuple) else (None,)
         if not all(isinstance(value, str) for value in values):
             logger.error("%s answered no texts", what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -15,29 +15,50 @@ from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 
 from mcp import MCPError
 
-__all__ = ["call_handler", "failed", "protocol_error"]
+__all__ = ["Handler", "crashed", "failed", "logger", "protocol_error"]
 
 logger = logging.getLogger("qicore.mcp")
 
 
-async def call_handler(what: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Result[Any]:
-    """Call a handler, and answer a Result; what it raises is logged, and told as INTERNAL_ERROR.
+class Handler:
+    """A function of the user's, and what it is called in the log and to clients.
 
-    One that is not async runs in a thread. An MCPError passes: it is an answer of the protocol itself.
+    One that is not async runs in a thread.
     """
-    try:
-        if inspect.iscoroutinefunction(inspect.unwrap(function)):
-            answer: Any = await function(**arguments)
-        else:
-            answer = await anyio.to_thread.run_sync(partial(function, **arguments), abandon_on_cancel=True)
-            if inspect.isawaitable(answer):
-                answer = await answer
-    except MCPError:
-        raise
-    except Exception:
-        logger.exception("%s failed", what)
-        return Failure(crashed(what))
-    return cast("Result[Any]", answer) if isinstance(answer, Success | Failure) else Success(answer)
+
+    __slots__ = ("_function", "_waits", "what")
+
+    def __init__(self, what: str, function: Callable[..., Any]) -> None:
+        self.what = what
+        self._function = function
+        self._waits = inspect.iscoroutinefunction(inspect.unwrap(function))
+
+    async def call(self, *values: Any, **arguments: Any) -> Result[Any]:
+        """Call it, and answer a Result; what it raises is logged, and told as INTERNAL_ERROR.
+
+        An MCPError passes: it is an answer of the protocol itself.
+        """
+        try:
+            if self._waits:
+                answer: Any = await self._function(*values, **arguments)
+            else:
+                bound = partial(self._function, *values, **arguments)
+                answer = await anyio.to_thread.run_sync(bound, abandon_on_cancel=True)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+        except MCPError:
+            raise
+        except Exception:
+            logger.exception("%s failed", self.what)
+            return Failure(crashed(self.what))
+        return cast("Result[Any]", answer) if isinstance(answer, Success | Failure) else Success(answer)
+
+    async def value(self, *values: Any, **arguments: Any) -> Any:
+        """Call it, and return its value; a Failure is raised as the protocol has it."""
+        answered = await self.call(*values, **arguments)
+        if isinstance(answered, Failure):
+            raise protocol_error(answered.error)
+        return answered.unwrap()
 
 
 def crashed(what: str) -> QiError:

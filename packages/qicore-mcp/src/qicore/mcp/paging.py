@@ -2,57 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import mcp_types as types
+from pydantic import BaseModel
 
 from mcp import MCPError
 
-__all__ = ["paging"]
-
-_LISTS: Final = {
-    "tools/list": "tools",
-    "resources/list": "resources",
-    "resources/templates/list": "resource_templates",
-    "prompts/list": "prompts",
-}
+__all__ = ["in_pages"]
 
 
-def paging(size: int) -> Any:
-    """Return middleware of the SDK that answers lists in pages of `size`."""
+def in_pages(
+    entries: Callable[[], Awaitable[Sequence[Any]]], field: str, answer: type[BaseModel], size: int
+) -> Callable[[Any, types.PaginatedRequestParams], Awaitable[Any]]:
+    """Return a handler for the SDK's server that gives a list in pages of `size`.
 
-    async def page(ctx: Any, call_next: Any) -> Any:
-        result = await call_next(ctx)
-        name = _LISTS.get(ctx.method)
-        if name is None or result is None:
-            return result
-        params: Any = ctx.params or {}
-        start = _start(params.get("cursor"))
-        return _cut(result, name, start, size)
+    A cursor is the number of the first entry: nothing is kept for a client between two pages.
+    """
+
+    async def page(_ctx: Any, params: types.PaginatedRequestParams) -> BaseModel:
+        start = _start(params.cursor)
+        every = await entries()
+        end = start + size
+        return answer(**{field: every[start:end]}, next_cursor=str(end) if end < len(every) else None)
 
     return page
 
 
-def _cut(result: Any, name: str, start: int, size: int) -> Any:
-    if hasattr(result, "keys"):
-        key = "resourceTemplates" if name == "resource_templates" else name
-        entries = result[key]
-        more = start + size < len(entries)
-        return {
-            **result,
-            key: entries[start : start + size],
-            **({"nextCursor": str(start + size)} if more else {}),
-        }
-    entries = getattr(result, name)
-    more = start + size < len(entries)
-    return result.model_copy(
-        update={name: entries[start : start + size], "next_cursor": str(start + size) if more else None}
-    )
-
-
-def _start(cursor: object) -> int:
+def _start(cursor: str | None) -> int:
     if cursor is None:
         return 0
-    if isinstance(cursor, str) and cursor.isascii() and cursor.isdigit() and len(cursor) < 10:
+    if cursor.isascii() and cursor.isdigit() and len(cursor) < 10:
         return int(cursor)
     raise MCPError(types.INVALID_PARAMS, "this is no cursor of this server")

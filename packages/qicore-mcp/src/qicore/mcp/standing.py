@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import mcp_types as types
-from qicore.base import Failure, QiError, Result
-from qicore.mcp.handling import call_handler, failed, protocol_error
-from qicore.mcp.paging import paging
+from qicore.base import QiError, Result
+from qicore.mcp.handling import Handler, failed
+from qicore.mcp.paging import in_pages
 from qicore.mcp.server_config import MCPServerConfig
 from qicore.mcp.tools import ServerTool
 
@@ -28,18 +28,29 @@ Listing: TypeAlias = Callable[[], "_Resources | Awaitable[_Resources]"]
 class _Server(SDKServer[Any]):
     """The SDK's server, whose tools are ours."""
 
-    def __init__(self, tools: Mapping[str, ServerTool], listings: Sequence[Listing], **options: Any) -> None:
+    def __init__(
+        self, tools: Mapping[str, ServerTool], listings: Sequence[Listing], page_size: int, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._ours = tools
         self._listings = listings
+        for method, field, answer, entries in (
+            ("tools/list", "tools", types.ListToolsResult, self.list_tools),
+            ("resources/list", "resources", types.ListResourcesResult, self.list_resources),
+            (
+                *("resources/templates/list", "resource_templates"),
+                *(types.ListResourceTemplatesResult, self.list_resource_templates),
+            ),
+            ("prompts/list", "prompts", types.ListPromptsResult, self.list_prompts),
+        ):
+            self._lowlevel_server.add_request_handler(
+                method, types.PaginatedRequestParams, in_pages(entries, field, answer, page_size)
+            )
 
     async def list_resources(self) -> list[types.Resource]:
         every = await super().list_resources()
         for listing in self._listings:
-            answered = await call_handler("the list of resources", listing, {})
-            if isinstance(answered, Failure):
-                raise protocol_error(answered.error)
-            every += answered.unwrap()
+            every += await Handler("the list of resources", listing).value()
         return every
 
     async def list_tools(self) -> list[types.Tool]:
@@ -71,11 +82,11 @@ def quietly_made(
         return _Server(
             tools,
             listings,
+            options.page_size,
             name=name,
             version=options.version,
             title=options.title,
             instructions=options.instructions or None,
-            middleware=[paging(options.page_size)],
             subscriptions=changes,
         )
     finally:
@@ -84,24 +95,20 @@ def quietly_made(
 
 def resource_reader(uri: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return what the SDK calls to read a resource."""
+    handler = Handler(f"the resource {uri}", function)
 
     async def read(**values: Any) -> Any:
-        answered = await call_handler(f"the resource {uri}", function, values)
-        if isinstance(answered, Failure):
-            raise protocol_error(answered.error)
-        return answered.unwrap()
+        return await handler.value(**values)
 
     return read
 
 
 def prompt_filler(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return what the SDK calls to fill a prompt in."""
+    handler = Handler("the prompt", function)
 
     async def fill(**values: Any) -> Any:
-        answered = await call_handler("the prompt", function, values)
-        if isinstance(answered, Failure):
-            raise protocol_error(answered.error)
-        given: object = answered.unwrap()
+        given: object = await handler.value(**values)
         if isinstance(given, list | tuple):
             return [_message(each) for each in cast("Sequence[object]", given)]
         return _message(given)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import mcp_types as types
 from pydantic import ValidationError
+from pydantic_core import to_json
 from qicore.base import Failure, QiError, Result, Success
 from qicore.mcp.annotations import plain_signature, shaped_like
-from qicore.mcp.handling import call_handler, crashed, failed, logger
+from qicore.mcp.handling import Handler, crashed, failed, logger
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
@@ -23,7 +23,7 @@ __all__ = ["ServerTool"]
 class ServerTool:
     """A tool of a server."""
 
-    __slots__ = ("_context", "_function", "_metadata", "_names", "description")
+    __slots__ = ("_context", "_handler", "_metadata", "_names", "description")
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class ServerTool:
         self._metadata: FuncMetadata = func_metadata(
             shape, skip_names=[self._context] if self._context else []
         )
-        self._function = function
+        self._handler = Handler(f"the tool {chosen}", function)
         schema = self._metadata.arg_model.model_json_schema(by_alias=True)
         self._names = frozenset(schema.get("properties", {}))
         text = inspect.cleandoc(function.__doc__ or "") if description is None else description
@@ -70,15 +70,14 @@ class ServerTool:
         values = checked.unwrap()
         if self._context is not None:
             values[self._context] = context
-        what = f"the tool {self.description.name}"
-        answered = await call_handler(what, self._function, values)
+        answered = await self._handler.call(**values)
         if isinstance(answered, Failure):
             return failed(answered.error)
         try:
             return self._metadata.convert_result(answered.unwrap())
         except Exception:  # noqa: BLE001 - an answer that does not fit its schema, or that JSON can't hold
-            logger.exception("%s answered something else than it promises", what)
-            return failed(crashed(what))
+            logger.exception("%s answered something else than it promises", self._handler.what)
+            return failed(crashed(self._handler.what))
 
     def _checked(self, arguments: Mapping[str, Any]) -> Result[dict[str, Any]]:
         """Return the values of the arguments, or INVALID_ARGUMENTS with everything that is wrong."""
@@ -86,7 +85,8 @@ class ServerTool:
         metadata = self._metadata
         try:
             # Some clients send lists and objects as JSON in a text; the SDK knows how to tell.
-            given = json.dumps(metadata.pre_parse_json(dict(arguments)))
+            texts = any(isinstance(value, str) for value in arguments.values())
+            given = to_json(metadata.pre_parse_json(dict(arguments)) if texts else arguments)
             model = metadata.arg_model.model_validate_json(given, strict=True)
         except ValidationError as error:
             problems += [
