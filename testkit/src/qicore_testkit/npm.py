@@ -52,7 +52,8 @@ class NPM:
         return subprocess.run(
             [self.node, *arguments],
             cwd=self.folder,
-            env={**os.environ, "PATH": self._path},
+            # The machine's certificates, which Node asks for by this only.
+            env={**os.environ, "PATH": self._path, "NODE_USE_SYSTEM_CA": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
