@@ -1,7 +1,6 @@
 """Streams: all rows, of one moment, without holding them, and nothing left behind."""
 
 import asyncio
-import sqlite3
 import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +8,16 @@ from pathlib import Path
 import pytest
 from qicore.database import Database, DatabaseConfig, RowStream
 
-MANY = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT ?) SELECT x FROM n"
+
+@pytest.fixture
+def db(each_db: Database) -> Database:
+    return each_db
+
+
+MANY = (
+    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < :count)"
+    " SELECT x FROM n WHERE x <= :count"
+)
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
 
 
@@ -22,10 +30,10 @@ async def lent(db: Database) -> int:
 async def test_all_rows_come_in_order(db: Database, memory: Database, kind: str, count: int) -> None:
     if kind == "transaction":
         async with db.transaction() as tx:
-            rows = [row.unwrap() async for row in tx.stream(MANY, (count,), into=int)]
+            rows = [row.unwrap() async for row in tx.stream(MANY, {"count": count}, into=int)]
     else:
         runner = memory if kind == "memory" else db
-        rows = [row.unwrap() async for row in runner.stream(MANY, (count,), into=int)]
+        rows = [row.unwrap() async for row in runner.stream(MANY, {"count": count}, into=int)]
     assert rows == list(range(1, max(count, 0) + 1))
     assert await lent(db) == 0
 
@@ -44,7 +52,7 @@ async def test_a_stream_is_of_one_moment_and_holds_up_no_write(db: Database) -> 
 async def test_a_million_rows_take_little_memory(db: Database) -> None:
     tracemalloc.start()
     count = 0
-    async for row in db.stream(MANY, (200_000,)):
+    async for row in db.stream(MANY, {"count": 200_000}):
         count += row.is_success
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -54,13 +62,13 @@ async def test_a_million_rows_take_little_memory(db: Database) -> None:
 
 async def test_a_stream_that_is_left_gives_its_connection_back(db: Database) -> None:
     async def leave() -> None:
-        async for _ in db.stream(MANY, (10_000,)):
+        async for _ in db.stream(MANY, {"count": 10_000}):
             break
 
     for _ in range(10):
         await leave()
     assert await lent(db) == 0
-    async with db.stream(MANY, (10_000,)) as stream:
+    async with db.stream(MANY, {"count": 10_000}) as stream:
         await anext(stream)
         assert await lent(db) == 1
     assert await lent(db) == 0
@@ -90,7 +98,7 @@ async def test_an_error_is_the_last_item(db: Database) -> None:
 
 async def test_cancelling_in_the_middle(db: Database) -> None:
     async def consume() -> None:
-        async for _ in db.stream(MANY, (10_000,), batch=1):
+        async for _ in db.stream(MANY, {"count": 10_000}, batch=1):
             pass
 
     async def long_first_row() -> None:
@@ -117,7 +125,7 @@ async def test_more_streams_than_connections_wait_or_fail(path: Path) -> None:
     clock = Clock()
     config = DatabaseConfig(readers=3, pool_timeout=60)
     async with (await Database.connect(path, config, clock=clock)).unwrap() as db:
-        streams: list[RowStream[int]] = [db.stream(MANY, (9999,), into=int) for _ in range(4)]
+        streams: list[RowStream[int]] = [db.stream(MANY, {"count": 9999}, into=int) for _ in range(4)]
         assert [(await anext(stream)).unwrap() for stream in streams[:2]] == [1, 1]
         third, fourth = (asyncio.ensure_future(anext(stream)) for stream in streams[2:])
         await asyncio.sleep(0.03)
@@ -182,7 +190,7 @@ async def test_bulk_insert_is_all_or_nothing(db: Database) -> None:
     assert (await db.execute("UPDATE counter SET n = 1")).is_success
 
 
-async def test_a_stream_does_not_outlive_its_transaction(db: Database, path: Path) -> None:
+async def test_a_stream_does_not_outlive_its_transaction(db: Database, target: str) -> None:
     (await db.bulk_insert("counter", ({"n": n} for n in range(100)))).unwrap()
     kept: list[RowStream[int]] = []
     for end in ("commit", "rollback", "block"):
@@ -192,10 +200,9 @@ async def test_a_stream_does_not_outlive_its_transaction(db: Database, path: Pat
             kept.append(stream)
             if end != "block":
                 (await (tx.commit() if end == "commit" else tx.rollback())).unwrap()
-        # Another process writes: a snapshot that the stream kept open could not be written on.
-        other = sqlite3.connect(path, isolation_level=None)
-        other.execute("UPDATE counter SET n = n + 1")
-        other.close()
+        # Somebody else writes: a snapshot that the stream kept open could not be written on.
+        async with (await Database.connect(target)).unwrap() as other:
+            (await other.execute("UPDATE counter SET n = n + 1")).unwrap()
         assert (await db.execute("UPDATE counter SET n = n + 1")).is_success
         async with db.transaction() as tx:
             results = [row async for row in stream]
@@ -205,7 +212,7 @@ async def test_a_stream_does_not_outlive_its_transaction(db: Database, path: Pat
 
 
 async def test_a_stream_of_a_closed_database_ends(db: Database) -> None:
-    stream = db.stream(MANY, (10_000,), batch=10)
+    stream = db.stream(MANY, {"count": 10_000}, batch=10)
     await anext(stream)
     await db.close()
     results = [row async for row in stream]

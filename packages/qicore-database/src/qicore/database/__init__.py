@@ -1,4 +1,4 @@
-"""SQLite under asyncio: typed rows, honest transactions, one Result per call.
+"""SQLite and PostgreSQL under asyncio: typed rows, honest transactions, one Result per call.
 
 >>> import asyncio
 >>> from qicore.database import Database
@@ -14,6 +14,7 @@
 from qicore.database.config import DatabaseConfig
 from qicore.database.database import Database
 from qicore.database.engine import Outcome, PoolStatus
+from qicore.database.listener import Listener, Notification
 from qicore.database.migrations import Migration
 from qicore.database.rows import Row
 from qicore.database.statements import Compare, EveryRow
@@ -25,7 +26,9 @@ __all__ = [
     "Database",
     "DatabaseConfig",
     "EveryRow",
+    "Listener",
     "Migration",
+    "Notification",
     "Outcome",
     "PoolStatus",
     "Row",

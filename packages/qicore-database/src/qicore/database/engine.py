@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from qicore.base import Result
+from qicore.database.listener import Listener
 from qicore.database.migrations import Migration
 from qicore.database.rows import Shape
-from qicore.database.values import Params
+from qicore.database.values import Adapt, Params
 from qicore.resilience import CircuitState
 
 __all__ = ["Cursor", "Engine", "Outcome", "PoolStatus", "Runner", "Session"]
@@ -66,6 +67,11 @@ class Cursor(Protocol):
 class Runner(Protocol):
     """What runs statements: an engine commits each on its own, a session runs them in its transaction."""
 
+    @property
+    def adapt(self) -> Adapt:
+        """Return what this engine stores for a value; it raises DB_BAD_QUERY for what it can't."""
+        ...
+
     def fetch(self, sql: str, params: Params, shape: Shape) -> Awaitable[Result[list[Any]]]:
         """Run a statement and return its rows, shaped by `shape.prepare`."""
         ...
@@ -80,6 +86,15 @@ class Runner(Protocol):
 
     def execute_many(self, sql: str, rows: Sequence[Params]) -> Awaitable[Result[int]]:
         """Run a statement once for each row of parameters, all or nothing; return how many rows changed."""
+        ...
+
+    def insert_many(
+        self, sql: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Awaitable[Result[int]]:
+        """Insert many rows into a table, whose name is quoted, all or nothing; return how many.
+
+        `sql` is the INSERT of one of them, and `names` its columns.
+        """
         ...
 
     def cursor(self, sql: str, params: Params, shape: Shape) -> Cursor:
@@ -123,8 +138,12 @@ class Engine(Runner, Protocol):
         """The wrapped library's object."""
         ...
 
-    async def begin(self) -> Result[Session]:
-        """Begin a transaction."""
+    async def begin(self, isolation: str | None) -> Result[Session]:
+        """Begin a transaction, of this isolation level, or of the database's."""
+        ...
+
+    async def listen(self, channels: Sequence[str]) -> Result[Listener]:
+        """Hear what is said on these channels."""
         ...
 
     async def migrate(self, migrations: Sequence[Migration]) -> Result[list[Migration]]:
@@ -135,7 +154,9 @@ class Engine(Runner, Protocol):
         """Copy the database into a file while it is in use."""
         ...
 
-    async def pool(self, readers: int | None, pool_timeout: float | None) -> Result[PoolStatus]:
+    async def pool(
+        self, readers: int | None, connections: int | None, pool_timeout: float | None
+    ) -> Result[PoolStatus]:
         """Change the limits that are given; return what the connections are doing."""
         ...
 

@@ -13,6 +13,7 @@ from qicore.base import ErrorCategory, QiError
 from qicore.database.scan import mask_literals
 
 __all__ = [
+    "CONFLICTS",
     "bad_query",
     "closed",
     "connect_failed",
@@ -75,6 +76,10 @@ _CALLER_ERRORS: Final = (
 )
 
 
+CONFLICTS: Final = frozenset({"40001", "40P01"})
+"""SQLSTATE of a serialization failure and of a deadlock: the server is well, a new try may succeed."""
+
+
 def translate(exception: Exception, sql: str | None = None) -> QiError:
     """Return the QiError for what a statement raised. No value enters it: parameters are left out."""
     if isinstance(exception, QiError):
@@ -113,8 +118,8 @@ def is_unavailable(error: QiError) -> bool | None:
     """
     if error.code == TIMEOUT[0]:
         return True
-    said = error.context.get("sqlite")
-    if said is None:
+    said = error.context.get("sqlite") or error.context.get("sqlstate")
+    if said is None or said in CONFLICTS:
         return None
     ill = error.code in (BUSY[0], CONNECT_FAILED[0]) or error.category is ErrorCategory.UNKNOWN
     return ill and said != "SQLITE_FULL"

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from qicore.base import QiError, Result
 from qicore.database.engine import Cursor, Engine, Outcome, PoolStatus, Session
 from qicore.database.errors import is_unavailable
+from qicore.database.listener import Listener
 from qicore.database.migrations import Migration
 from qicore.database.rows import Shape
 from qicore.database.values import Params
@@ -40,6 +41,7 @@ class GuardedEngine:
         self._engine = engine
         self._breaker = breaker
         self._call = breaker.call
+        self.adapt = engine.adapt
         config = breaker.config
         self._counts_all = config.failure_rate is not None or config.slow_call_rate is not None
         self._passes = not self._counts_all
@@ -82,14 +84,26 @@ class GuardedEngine:
             return self._engine.execute_many(sql, rows)
         return self._call(partial(self._engine.execute_many, sql, rows))
 
+    def insert_many(
+        self, sql: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Awaitable[Result[int]]:
+        """Insert many rows, all or nothing."""
+        if self._passes:
+            return self._engine.insert_many(sql, table, names, rows)
+        return self._call(partial(self._engine.insert_many, sql, table, names, rows))
+
     def cursor(self, sql: str, params: Params, shape: Shape) -> Cursor:
         """Return the rows of a statement; the breaker is asked when the first ones are."""
         return _Cursor(self._engine.cursor(sql, params, shape), self._breaker, begun=False)
 
-    async def begin(self) -> Result[Session]:
+    async def begin(self, isolation: str | None) -> Result[Session]:
         """Begin a transaction."""
-        begun = await self._call(self._engine.begin)
+        begun = await self._call(partial(self._engine.begin, isolation))
         return begun.map(lambda session: _Session(session, self._breaker))
+
+    async def listen(self, channels: Sequence[str]) -> Result[Listener]:
+        """Hear what is said on these channels."""
+        return await self._call(partial(self._engine.listen, channels))
 
     async def migrate(self, migrations: Sequence[Migration]) -> Result[list[Migration]]:
         """Apply what is pending."""
@@ -109,9 +123,11 @@ class GuardedEngine:
             permit.release()
         return copied
 
-    async def pool(self, readers: int | None, pool_timeout: float | None) -> Result[PoolStatus]:
+    async def pool(
+        self, readers: int | None, connections: int | None, pool_timeout: float | None
+    ) -> Result[PoolStatus]:
         """Change the limits that are given; return what the connections are doing."""
-        status = await self._engine.pool(readers, pool_timeout)
+        status = await self._engine.pool(readers, connections, pool_timeout)
         return status.map(lambda known: replace(known, circuit=self._breaker.state))
 
     async def close(self) -> Result[None]:
@@ -138,6 +154,7 @@ class _Session:
     def __init__(self, session: Session, breaker: CircuitBreaker) -> None:
         self._session = session
         self._breaker = breaker
+        self.adapt = session.adapt
 
     def fetch(self, sql: str, params: Params, shape: Shape) -> Awaitable[Result[list[Any]]]:
         return _watch(self._breaker, self._session.fetch(sql, params, shape))
@@ -150,6 +167,11 @@ class _Session:
 
     def execute_many(self, sql: str, rows: Sequence[Params]) -> Awaitable[Result[int]]:
         return _watch(self._breaker, self._session.execute_many(sql, rows))
+
+    def insert_many(
+        self, sql: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Awaitable[Result[int]]:
+        return _watch(self._breaker, self._session.insert_many(sql, table, names, rows))
 
     def cursor(self, sql: str, params: Params, shape: Shape) -> Cursor:
         return _Cursor(self._session.cursor(sql, params, shape), self._breaker, begun=True)

@@ -2,8 +2,9 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import chain, islice
+from operator import itemgetter
 from typing import Any, Final, TypeVar, cast, overload
 
 from qicore.base import Failure, QiError, Result, Success
@@ -14,7 +15,7 @@ from qicore.database.names import quote_table
 from qicore.database.rows import DICTS, Row, Shape, columns_of, shape_of
 from qicore.database.statements import EveryRow, Where
 from qicore.database.stream import RowStream
-from qicore.database.values import Params, adapt, adapt_params
+from qicore.database.values import UNCHANGED, Adapt, Params, adapt_params, adapt_values
 
 __all__ = ["Operations"]
 
@@ -63,7 +64,7 @@ class Operations(ABC):
             return Failure(refusal)
         if params:
             try:
-                params = adapt_params(params)
+                params = adapt_params(params, self._runner.adapt)
             except QiError as error:
                 return Failure(error)
         shape = DICTS if into is dict else shape_of(into)
@@ -94,7 +95,7 @@ class Operations(ABC):
             return Failure(refusal)
         if params:
             try:
-                params = adapt_params(params)
+                params = adapt_params(params, self._runner.adapt)
             except QiError as error:
                 return Failure(error)
         executed = await self._runner.execute(sql, params)
@@ -107,14 +108,12 @@ class Operations(ABC):
         refusal = self._refusal()
         if refusal is not None:
             return Failure(refusal)
+        adapt = self._runner.adapt
         try:
-            adapted = [adapt_params(row) for row in rows]
+            adapted = [adapt_params(row, adapt) for row in rows]
         except Exception as exception:  # noqa: BLE001 - whatever the caller's iterable raises is answered
             return Failure(translate(exception))
-        return await self._execute_many(sql, adapted)
-
-    async def _execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
-        executed = await self._runner.execute_many(sql, rows)
+        executed = await self._runner.execute_many(sql, adapted)
         if executed.error is not None:
             self._failed(executed.error)
         return executed
@@ -135,7 +134,7 @@ class Operations(ABC):
             columns = columns_of(row)
             target, _ = quote_table(table)
             sql = statements.insert(table, list(columns))
-            params = [adapt(value) for value in columns.values()]
+            params = list(map(self._runner.adapt, columns.values()))
         except QiError as error:
             return Failure(error)
         shape = shape_of(into)
@@ -237,21 +236,27 @@ class Operations(ABC):
             if first is None:
                 return Success(0)
             names = list(columns_of(first[0]))
+            adapt = self._runner.adapt
             sql = statements.insert(table, names)
-            params = _bulk_params(first, names)
+            target, _ = quote_table(table)
+            params = _bulk_params(first, names, adapt)
             following = await anext(batches, None)
         except Exception as exception:  # noqa: BLE001 - whatever the caller's iterable raises is answered
             return Failure(translate(exception))
         if following is None:
             refusal = self._refusal()
-            return Failure(refusal) if refusal is not None else await self._execute_many(sql, params)
-        return await self._insert_batches(sql, names, params, following, batches)
+            if refusal is not None:
+                return Failure(refusal)
+            inserted = await self._runner.insert_many(sql, target, names, params)
+            if inserted.error is not None:
+                self._failed(inserted.error)
+            return inserted
+        return await self._insert_batches((sql, target, names), params, following, batches)
 
     async def _insert_batches(
         self,
-        sql: str,
-        names: list[str],
-        params: list[list[Any]],
+        into: tuple[str, str, list[str]],
+        params: list[Sequence[Any]],
         following: list[object],
         batches: AsyncIterator[list[object]],
     ) -> Result[int]:
@@ -266,14 +271,14 @@ class Operations(ABC):
         pending: list[object] | None = following
         try:
             while True:
-                done = await inner._runner.execute_many(sql, params)
+                done = await inner._runner.insert_many(*into, params)
                 if done.error is not None:
                     await inner.rollback()
                     return done
                 count += done.unwrap()
                 if pending is None:
                     break
-                params = _bulk_params(pending, names)
+                params = _bulk_params(pending, into[2], inner._runner.adapt)
                 pending = await anext(batches, None)
         except Exception as exception:  # noqa: BLE001 - as above
             await inner.rollback()
@@ -313,7 +318,7 @@ class Operations(ABC):
             if refusal is not None:
                 return Failure(refusal)
             try:
-                return Success(self._runner.cursor(sql, adapt_params(params), shape))
+                return Success(self._runner.cursor(sql, adapt_params(params, self._runner.adapt), shape))
             except QiError as error:
                 return Failure(error)
 
@@ -367,15 +372,28 @@ async def _batches(rows: object, size: int) -> AsyncIterator[list[object]]:
         yield batch
 
 
-def _bulk_params(rows: list[object], names: list[str]) -> list[list[Any]]:
-    found: list[list[Any]] = []
-    wanted = frozenset(names)
+def _bulk_params(rows: list[object], names: list[str], adapt: Adapt) -> list[Sequence[Any]]:
+    found: list[Sequence[Any]] = []
+    width = len(names)
+    pick = _picker(names)
     for row in rows:
-        columns = columns_of(row)
-        if not (len(columns) == len(wanted) and wanted.issuperset(columns)):
+        columns = cast("dict[str, Any]", row) if type(row) is dict else columns_of(row)
+        try:
+            if len(columns) != width:
+                raise KeyError
+            found.append(pick(columns))
+        except KeyError:
             raise bad_query(
                 "all rows of a bulk insert need the columns of the first one",
-                differing=sorted(map(str, wanted.symmetric_difference(columns))),
-            )
-        found.append([adapt(columns[name]) for name in names])
-    return found
+                differing=sorted(map(str, set(names).symmetric_difference(columns))),
+            ) from None
+    # One look at all values costs less than one at each row.
+    if UNCHANGED.issuperset(map(type, chain.from_iterable(found))):
+        return found
+    return [adapt_values(row, adapt) for row in found]
+
+
+def _picker(names: list[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda columns: [columns[name] for name in names]

@@ -11,7 +11,7 @@ __all__ = ["Kind", "kind_of", "mask_literals", "split_script"]
 _TOKEN: Final = re.compile(
     r"""
     (?P<space>   \s+ | --[^\n]* | /\*.*?(?:\*/|\Z) )
-  | (?P<literal> '(?:[^']|'')*(?:'|\Z) )
+  | (?P<literal> '(?:[^']|'')*(?:'|\Z) | \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z) )
   | (?P<quoted>  "(?:[^"]|"")*(?:"|\Z) | `(?:[^`]|``)*(?:`|\Z) | \[[^\]]*(?:\]|\Z) )
   | (?P<word>    [^\W\d]\w* )
   | (?P<end>     ; )

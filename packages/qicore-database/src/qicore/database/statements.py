@@ -10,13 +10,14 @@ from typing import Any, Final, Literal, TypeAlias
 
 from qicore.database.errors import bad_query
 from qicore.database.names import quote, quote_table
-from qicore.database.values import adapt
 
 __all__ = ["Compare", "EveryRow", "Statement", "Where", "delete", "insert", "select", "update"]
 
 Operator: TypeAlias = Literal[
     "=", "!=", "<", "<=", ">", ">=", "LIKE", "NOT LIKE", "GLOB", "IN", "NOT IN", "BETWEEN", "MATCH"
 ]
+_ALL: Final = 2**63 - 1
+"""A limit that is none: SQLite has no OFFSET without one, and no NULL there as PostgreSQL has."""
 _SIMPLE: Final = frozenset({"=", "!=", "<", "<=", ">", ">=", "LIKE", "NOT LIKE", "GLOB", "MATCH"})
 
 
@@ -84,7 +85,7 @@ def select(
         sql += " ORDER BY " + ", ".join(_order(name, column) for column in _names(order_by))
     if limit is not None or offset:
         sql += " LIMIT ?"
-        params.append(-1 if limit is None else _count("limit", limit))
+        params.append(_ALL if limit is None else _count("limit", limit))
         if offset:
             sql += " OFFSET ?"
             params.append(_count("offset", offset))
@@ -99,7 +100,7 @@ def update(table: str, where: Where | type[EveryRow], changes: Mapping[str, Any]
     assignments = ", ".join(f"{quote(column)} = ?" for column in changes)
     clause, params = _demanded(name, where)
     sql = f"UPDATE {target} SET {assignments}{clause}"  # noqa: S608 - names are quoted
-    return sql, [*map(adapt, changes.values()), *params]
+    return sql, [*changes.values(), *params]
 
 
 def delete(table: str, where: Where | type[EveryRow]) -> Statement:
@@ -131,7 +132,7 @@ def _term(column: str, value: Any, params: list[Any]) -> str:
         return f"{column} IS NULL"
     if isinstance(value, list | tuple | set | frozenset):
         return _membership(column, [*value], params, "")
-    params.append(adapt(value))
+    params.append(value)
     return f"{column} = ?"
 
 
@@ -146,7 +147,7 @@ def _comparison(column: str, compare: Compare, params: list[Any]) -> str:
             return _membership(column, values, params, "NOT " if operator == "NOT IN" else "")
         if len(values) != 2 or isinstance(value, set | frozenset):
             raise bad_query("BETWEEN takes a pair: (lowest, highest)")
-        params += map(adapt, values)
+        params += values
         return f"{column} BETWEEN ? AND ?"
     if operator not in _SIMPLE:
         raise bad_query(f"{str(operator)[:20]!r} is no operator of Compare")
@@ -154,13 +155,13 @@ def _comparison(column: str, compare: Compare, params: list[Any]) -> str:
         if operator not in ("=", "!="):
             raise bad_query(f"nothing is {operator} None: use = or !=")
         return f"{column} IS NULL" if operator == "=" else f"{column} IS NOT NULL"
-    params.append(adapt(value))
+    params.append(value)
     return f"{column} {operator} ?"
 
 
 def _membership(column: str, values: list[Any], params: list[Any], negation: str) -> str:
     # NULL is in no list and out of no list, so None gets a test of its own.
-    present = [adapt(value) for value in values if value is not None]
+    present = [value for value in values if value is not None]
     with_null = len(present) < len(values)
     params += present
     tests = [f"{column} {negation}IN ({', '.join('?' * len(present))})"] if present else []

@@ -14,13 +14,26 @@ from uuid import UUID
 
 from qicore.database.errors import bad_query
 
-__all__ = ["Converter", "Params", "adapt", "adapt_params", "converter_for"]
+__all__ = [
+    "UNCHANGED",
+    "Adapt",
+    "Converter",
+    "Params",
+    "adapt",
+    "adapt_params",
+    "adapt_values",
+    "converter_for",
+    "is_container",
+    "to_json",
+]
 
 Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 Converter: TypeAlias = Callable[[Any], Any]
+Adapt: TypeAlias = Callable[[Any], Any]
+"""What an engine makes of a value before it sees a statement: see `Runner.adapt`."""
 
 # What SQLite stores as it is; anything else takes the slow way through adapt().
-_UNCHANGED: Final = frozenset({int, str, bytes, type(None), bool})
+UNCHANGED: Final = frozenset({int, str, bytes, type(None), bool})
 _PLAIN: Final = frozenset({int, float, str, bytes, type(None), bool, bytearray, memoryview})
 
 
@@ -43,22 +56,24 @@ def adapt(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, UUID | Decimal | PurePath):
         return str(value)
-    if _is_container(value):
-        try:
-            return json.dumps(_jsonable(value), ensure_ascii=False, default=_jsonable)
-        except (TypeError, ValueError, RecursionError):
-            raise bad_query(f"a {type(value).__name__} holds what JSON can't") from None
+    if is_container(value):
+        return to_json(value)
     return value
 
 
-def adapt_params(params: Params) -> Params:
+def to_json(value: Any) -> str:
+    """Return a container as JSON text; raise DB_BAD_QUERY for what it holds and JSON can't."""
+    try:
+        return json.dumps(_jsonable(value), ensure_ascii=False, default=_jsonable)
+    except (TypeError, ValueError, RecursionError):
+        raise bad_query(f"a {type(value).__name__} holds what JSON can't") from None
+
+
+def adapt_params(params: Params, adapt: Adapt) -> Params:
     """Return the parameters of a statement, adapted; raise DB_BAD_QUERY for what is no parameters at all."""
     kind = type(params)
     if kind is tuple or kind is list:
-        values = cast("Sequence[Any]", params)
-        if _UNCHANGED.issuperset(map(type, values)):
-            return values
-        return [adapt(value) for value in values]
+        return adapt_values(cast("Sequence[Any]", params), adapt)
     if isinstance(params, Mapping):
         return {name: adapt(value) for name, value in params.items()}
     if not _is_sequence(params):
@@ -68,11 +83,19 @@ def adapt_params(params: Params) -> Params:
     return [adapt(value) for value in params]
 
 
+def adapt_values(values: Sequence[Any], adapt: Adapt) -> Sequence[Any]:
+    """Return values, adapted; the same object where none of them needs it."""
+    if UNCHANGED.issuperset(map(type, values)):
+        return values
+    return [adapt(value) for value in values]
+
+
 def _is_sequence(params: object) -> bool:
     return isinstance(params, Sequence) and not isinstance(params, str | bytes)
 
 
-def _is_container(value: Any) -> bool:
+def is_container(value: Any) -> bool:
+    """Whether a value holds others: a collection, a dataclass, a model."""
     return (
         isinstance(value, dict | list | tuple | set | frozenset)
         or hasattr(value, "model_dump")
@@ -117,7 +140,8 @@ def converter_for(annotation: Any) -> Converter | None:
     if not isinstance(kind, type):
         return None
     if kind in _CONVERTERS:
-        return _CONVERTERS[kind]
+        converter = _CONVERTERS[kind]
+        return converter if converter is None or kind in _STORED else _unless(kind, converter)
     if issubclass(kind, Enum):
         return _calling(kind)
     if issubclass(kind, PurePath):
@@ -125,6 +149,15 @@ def converter_for(annotation: Any) -> Converter | None:
     if kind in (dict, list, tuple, set, frozenset):
         return _json(kind)
     return None
+
+
+def _unless(kind: type, converter: Converter) -> Converter:
+    """Let pass what some engines give as that type already."""
+
+    def convert(value: Any) -> Any:
+        return value if type(value) is kind else converter(value)
+
+    return convert
 
 
 def _optional(inner: Converter) -> Converter:
@@ -159,12 +192,14 @@ def _calling(kind: Callable[[Any], Any], stored: type | None = None) -> Converte
 
 def _json(kind: type) -> Converter:
     def convert(value: Any) -> Any:
-        if type(value) is not str:
+        found: Any = value
+        if type(value) is str:
+            try:
+                found = json.loads(value)
+            except (ValueError, RecursionError):
+                raise ValueError("what is stored is not JSON") from None
+        elif not isinstance(value, dict | list):
             raise ValueError(f"{type(value).__name__} is stored where JSON text is expected")
-        try:
-            found: Any = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("what is stored is not JSON") from None
         if not isinstance(found, dict if kind is dict else list):
             raise ValueError(f"the JSON stored is no {kind.__name__}")
         return cast("Any", kind(found))
@@ -195,6 +230,8 @@ def _timedelta(value: Any) -> timedelta:
     return timedelta(seconds=_float(value))
 
 
+# What every engine gives as itself.
+_STORED: Final = frozenset({object, int, str, bytes, type(None)})
 _CONVERTERS: Final[dict[Any, Converter | None]] = {
     object: None,
     int: _exactly(int),

@@ -11,6 +11,7 @@ from qicore.base import Failure, QiError, Result, Success
 from qicore.database.config import DatabaseConfig
 from qicore.database.engine import Cursor, Outcome, PoolStatus, Session
 from qicore.database.errors import bad_query, closed
+from qicore.database.listener import Listener
 from qicore.database.migrations import Migration
 from qicore.database.rows import Shape
 from qicore.database.scan import Kind, kind_of
@@ -22,7 +23,7 @@ from qicore.database.sqlite.lending import Lender, Readers, WriterDesk
 from qicore.database.sqlite.session import SqliteSession, refuse_control
 from qicore.database.sqlite.tasks import apply_migrations, check_target, copy_database
 from qicore.database.sqlite.worker import Worker
-from qicore.database.values import Params
+from qicore.database.values import Adapt, Params, adapt
 
 __all__ = ["SqliteEngine"]
 
@@ -40,6 +41,7 @@ class SqliteEngine:
         self._session: SqliteSession | None = None
         self._closed = False
         self._closing: asyncio.Task[Result[None]] | None = None
+        self.adapt: Adapt = adapt
 
     @classmethod
     async def open(
@@ -140,8 +142,21 @@ class SqliteEngine:
             return BufferedCursor(lambda: self.fetch(sql, params, shape))
         return SqliteCursor(self.hub, sql, params, shape, lender=self.readers)
 
-    async def begin(self) -> Result[Session]:
-        """Begin a transaction, when the writer is free."""
+    def insert_many(
+        self, sql: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Awaitable[Result[int]]:
+        """Insert rows and commit, all or nothing."""
+        del table, names
+        return self.execute_many(sql, rows)
+
+    async def listen(self, channels: Sequence[str]) -> Result[Listener]:
+        """Refuse: a file says nothing."""
+        del channels
+        return Failure(bad_query("SQLite has no channels to listen to"))
+
+    async def begin(self, isolation: str | None) -> Result[Session]:
+        """Begin a transaction, when the writer is free; each is serializable."""
+        del isolation
         if self.desk.held_by_caller:
             return Failure(_deadlock())
         lent = await self.desk.lend()
@@ -197,8 +212,11 @@ class SqliteEngine:
         finally:
             lender.give_back(worker)
 
-    async def pool(self, readers: int | None, pool_timeout: float | None) -> Result[PoolStatus]:
+    async def pool(
+        self, readers: int | None, connections: int | None, pool_timeout: float | None
+    ) -> Result[PoolStatus]:
         """Change the limits, and return what the connections are doing."""
+        del connections
         if self._closed:
             return Failure(closed())
         if pool_timeout is not None:

