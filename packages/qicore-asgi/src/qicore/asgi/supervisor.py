@@ -79,7 +79,7 @@ class Supervisor:
             raise
         for child in made:
             self._adopt(child)
-        self._keep(self._watch())
+        self._keep(self._watch(time.monotonic()))
         return Success(None)
 
     async def shutdown(self, seconds: float) -> Result[None]:
@@ -292,10 +292,9 @@ class Supervisor:
         if drained.error is not None:
             log.warning("worker %d: %s", child.pid, drained.error.message)
 
-    async def _watch(self) -> None:
-        """Abort workers whose event loops have told nothing for too long."""
+    async def _watch(self, looked: float) -> None:
+        """Abort workers whose event loops have told nothing for too long; `looked` is the time of this call."""
         pause = self._config.heartbeat / 2
-        looked = time.monotonic()
         while True:
             await asyncio.sleep(pause)
             late, looked = time.monotonic() - looked - pause, time.monotonic()
