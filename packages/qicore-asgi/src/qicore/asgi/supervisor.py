@@ -293,7 +293,7 @@ class Supervisor:
             log.warning("worker %d: %s", child.pid, drained.error.message)
 
     async def _watch(self, looked: float) -> None:
-        """Abort workers whose event loops have told nothing for too long; `looked` is the time of this call."""
+        """Abort workers whose event loops have told nothing for too long, from the time `looked` on."""
         pause = self._config.heartbeat / 2
         while True:
             await asyncio.sleep(pause)
