@@ -24,8 +24,8 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help uv setup demo test check format bench docs build test-isolated test-browser test-conformance test-wheels \
-	changelog new clean
+.PHONY: help uv setup demo test check format bench bench-compare docs build test-isolated test-browser test-conformance \
+	test-wheels changelog new clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -50,9 +50,14 @@ format: setup ## Format the code and mend what the linter can (PKG narrows)
 	@$(RUN) ruff format $(or $(PKG:%=packages/%),.)
 	@$(RUN) ruff check --fix $(or $(PKG:%=packages/%),.)
 
-bench: setup ## Time against the peers; results go to benchmarks/results (PKG narrows)
-	@set -e; for file in $(or $(PKG:qicore-%=benchmarks/bench_%.py),$(sort $(wildcard benchmarks/bench_*.py))); do \
+bench: setup ## Time against the peers; results, charts and ceilings go to benchmarks/results (PKG narrows)
+	@set -e; for file in $(sort $(wildcard $(or $(PKG:qicore-%=benchmarks/bench_%*.py),benchmarks/bench_*.py))); do \
 		$(RUN) python "$$file"; done
+	@$(RUN) python scripts/bench_report.py
+
+bench-compare: setup ## Say what moved between two revisions: BASE=v1 (HEAD=v2, RUNS=5, PKG narrows)
+	@test -n "$(BASE)" || { echo "Say what to compare with: make bench-compare BASE=main" >&2; exit 2; }
+	@$(RUN) python scripts/bench_compare.py "$(BASE)" $(HEAD) $(RUNS:%=--runs %) $(PKG:%=--package %)
 
 docs: setup ## Build the site into site/
 	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -21,14 +20,13 @@ import urllib.request
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
+from harness import RESULTS, machine
 from qicore_testkit.http_load import Loading, loading
 
 APP = "qicore_testkit.pid_app:app"
 RELOADS = 10
 BETWEEN = 2.5
-RESULTS = Path(__file__).parent / "results"
 OURS = f"""
 import sys
 from qicore.asgi import Server, ServerConfig
@@ -139,11 +137,10 @@ async def main() -> None:
 def save(rows: dict[str, dict[str, dict[str, object]]]) -> None:
     """Write `results/asgi_reload.json` and `.md`."""
     versions = {name: version(name) for name in commands(0)}
-    machine = {"python": platform.python_version(), "cores": os.cpu_count()}
-    data = {"suite": "asgi_reload", "machine": machine, "versions": versions, "rows": rows}
+    data = {"suite": "asgi_reload", "machine": machine(), "versions": versions, "rows": rows}
     (RESULTS / "asgi_reload.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     beside = ", ".join(f"{name} {number}" for name, number in versions.items())
-    lines = ["# asgi_reload", "", f"CPython {machine['python']}, {machine['cores']} cores, {beside}", ""]
+    lines = ["# asgi_reload", "", f"{', '.join(machine().values())}, {beside}", ""]
     lines += ["32 clients; two workers. `gap` is the longest time in which no client got an answer.", ""]
     for what, row in rows.items():
         lines += [f"## {what}", "", "| server | sent | answered | lost | wrong | slowest | gap |"]

@@ -116,7 +116,7 @@ def operations(suite: Suite) -> None:
             "safe-result (mutable)": steps("and_then", s_ok, lambda n: safe.Ok(n + 1)),
             "returns": steps("bind", d_ok, lambda n: dry.Success(n + 1)),
             "expression": steps("bind", e_ok, lambda n: expression.Ok(n + 1)),
-            "ten bare calls": plain_ten,
+            "bare calls": plain_ten,
         },
     )
     suite.compare(
@@ -250,10 +250,12 @@ def errors(suite: Suite) -> None:
     suite.compare(
         "error creation",
         {
-            "QiError.create, no context": lambda: QiError.create(
+            "qicore QiError.create, no context": lambda: QiError.create(
                 "ODD", "it is odd", ErrorCategory.VALIDATION
             ),
-            "QiError.validation, 2 facts": lambda: QiError.validation("ODD", "it is odd", number=3, name="n"),
+            "qicore QiError.validation, 2 facts": lambda: QiError.validation(
+                "ODD", "it is odd", number=3, name="n"
+            ),
             "ValueError": lambda: ValueError("it is odd"),
         },
         target="the seed's ceiling is 100 us",
@@ -274,7 +276,7 @@ def imports(suite: Suite) -> None:
     path = "; ".join(f"sys.path.append({entry!r})" for entry in sys.path if entry)
     contenders = {
         "import qicore.base": "import qicore.base",
-        "import typing, enum": "import typing, enum",
+        "bare import of typing, enum": "import typing, enum",
         "import result": "import result",
         "import returns.result": "import returns.result",
         "import safe_result": "import safe_result",

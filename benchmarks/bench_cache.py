@@ -334,10 +334,14 @@ async def on_redis(suite: Suite, url: str) -> None:
         )
         row = await suite.compare_async(
             "Redis: 100 values",
-            {"100 gets": qicore_gets, "get_many(100)": qicore_get_many, "redis-py mget": bare_mget},
+            {
+                "qicore, 100 gets": qicore_gets,
+                "qicore get_many(100)": qicore_get_many,
+                "redis-py mget": bare_mget,
+            },
             target="get_many(100) at least 10 times as fast as 100 gets",
         )
-        _say_times(row, "100 gets", "get_many(100)")
+        _say_times(row, "qicore, 100 gets", "qicore get_many(100)")
         # Only now: what the two levels hear of each write would be counted as the write's.
         tiered = (await Cache.create_tiered(url, CONFIG)).unwrap()
         stack.push_async_callback(tiered.close)
@@ -349,11 +353,11 @@ async def on_redis(suite: Suite, url: str) -> None:
 
         row = await suite.compare_async(
             "Redis: hot reads through two levels",
-            {"Redis": qicore_gets, "memory over Redis": tiered_gets},
+            {"qicore, Redis": qicore_gets, "qicore, memory over Redis": tiered_gets},
             calls=len(BATCH),
             target="at least 30 times as fast as a read from Redis",
         )
-        _say_times(row, "Redis", "memory over Redis")
+        _say_times(row, "qicore, Redis", "qicore, memory over Redis")
 
 
 def _say_times(row: dict[str, Timing], slow: str, fast: str) -> None:

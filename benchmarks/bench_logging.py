@@ -87,7 +87,7 @@ def checks(suite: Suite, log: Logger, bound: FilteringBoundLogger, stdlib: loggi
     suite.compare(
         "level check, with its loop",
         {
-            "an empty loop": loop_of("pass"),
+            "bare loop": loop_of("pass"),
             "qicore log.debug_enabled": loop_of("log.debug_enabled", log=log),
             "qicore is_level_enabled": loop_of("log.is_level_enabled(10)", log=log),
             "structlog is_enabled_for": loop_of("log.is_enabled_for(10)", log=bound),
@@ -169,13 +169,13 @@ def careful(suite: Suite, log: Logger) -> None:
     suite.compare(
         "lines that need care",
         {
-            "5 plain fields": lambda: log.info("order placed", **FIELDS),
-            "a secret among 5": lambda: log.info("order placed", **{**FIELDS, "password": "x"}),
-            "a nested secret": lambda: log.info("request", **nested),
-            "hostile text": lambda: log.info(hostile, text=hostile),
-            "None and a float": lambda: log.info("order placed", a=None, b=1.5, c=1, d=2, e=3),
-            "an integer of 100 bits": lambda: log.info("order placed", big=1 << 100),
-            "a QiError": lambda: log.error("failed", error=error),
+            "qicore, 5 plain fields": lambda: log.info("order placed", **FIELDS),
+            "qicore, a secret among 5": lambda: log.info("order placed", **{**FIELDS, "password": "x"}),
+            "qicore, a nested secret": lambda: log.info("request", **nested),
+            "qicore, hostile text": lambda: log.info(hostile, text=hostile),
+            "qicore, None and a float": lambda: log.info("order placed", a=None, b=1.5, c=1, d=2, e=3),
+            "qicore, an integer of 100 bits": lambda: log.info("order placed", big=1 << 100),
+            "qicore, a QiError": lambda: log.error("failed", error=error),
         },
     )
 

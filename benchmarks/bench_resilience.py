@@ -259,7 +259,7 @@ async def retry_async(suite: Suite) -> None:
         return await raising()
 
     twice = {
-        "two bare calls": bare_twice,
+        "bare calls": bare_twice,
         "qicore": qicore_twice,
         "tenacity": tenacity_twice,
         "stamina": stamina_twice,
@@ -275,15 +275,15 @@ async def retry_async(suite: Suite) -> None:
 async def policies_async(suite: Suite) -> None:
     """What each policy costs around a call that succeeds at once."""
     policies: dict[str, Policy] = {
-        "circuit breaker": CircuitBreaker(),
-        "retry": Retry(),
-        "timeout": Timeout(30),
-        "bulkhead": Bulkhead(),
-        "rate limiter": RateLimiter(RateLimiterConfig(limit=10**6, burst=10**9)),
-        "fallback": Fallback(lambda _: ANSWER),
-        "hedge": Hedge(),
+        "qicore, circuit breaker": CircuitBreaker(),
+        "qicore, retry": Retry(),
+        "qicore, timeout": Timeout(30),
+        "qicore, bulkhead": Bulkhead(),
+        "qicore, rate limiter": RateLimiter(RateLimiterConfig(limit=10**6, burst=10**9)),
+        "qicore, fallback": Fallback(lambda _: ANSWER),
+        "qicore, hedge": Hedge(),
     }
-    policies["retry, breaker and timeout"] = compose(Retry(), CircuitBreaker(), Timeout(30))
+    policies["qicore, retry, breaker and timeout"] = compose(Retry(), CircuitBreaker(), Timeout(30))
 
     async def bare() -> object:
         return await fetch()
@@ -298,7 +298,7 @@ async def policies_async(suite: Suite) -> None:
         async with asyncio.timeout(30):
             return await fetch()
 
-    contenders = {"bare call": bare, "asyncio.timeout": asyncio_timeout}
+    contenders = {"bare call": bare, "bare asyncio.timeout": asyncio_timeout}
     contenders |= {name: around(policy) for name, policy in policies.items()}
     await suite.compare_async(
         "each policy, async", {name: many(fn) for name, fn in contenders.items()}, calls=CALLS

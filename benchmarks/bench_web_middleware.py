@@ -111,7 +111,7 @@ async def adding(request: Request, call_next: Any) -> Response:
 
 async def compare_asgi(suite: Suite) -> None:
     small, long = answer(BODY), answer(LONG)
-    alone = {"no middleware": called(small)}
+    alone = {"bare app": called(small)}
     await suite.compare_async("request_id", {**alone, "qicore": called(around(small, request_id()))})
     log = logging.getLogger("qicore.web.access")
     log.propagate = False
@@ -140,7 +140,7 @@ async def compare_asgi(suite: Suite) -> None:
     starlette = Middleware(RequestBodyLimitMiddleware, max_body_size=10_000)
     for what, method, source in (("GET", "GET", receive), ("a chunked POST", "POST", chunk)):
         contenders = {
-            "no middleware": called(small, method, source),
+            "bare app": called(small, method, source),
             "starlette": called(around(small, starlette), method, source),
             "qicore": called(around(small, body_limit(10_000)), method, source),
         }
@@ -148,7 +148,7 @@ async def compare_asgi(suite: Suite) -> None:
     zipped = Middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     for what, app in (("too short", small), (f"{len(LONG)} bytes", long)):
         contenders = {
-            "no middleware": called(app),
+            "bare app": called(app),
             "starlette": called(around(app, zipped)),
             "qicore": called(around(app, compression())),
         }
@@ -168,7 +168,7 @@ async def compare_results(suite: Suite) -> None:
 
         return called(app)
 
-    alone = {"no middleware": asked(hello)}
+    alone = {"bare app": asked(hello)}
     await suite.compare_async("timeout", {**alone, "qicore": asked(timeout(10)(hello))})
     await suite.compare_async("rate_limit", {**alone, "qicore": asked(rate_limit(10**8, 1.0)(hello))})
     memory = Cache.create_memory().unwrap()
@@ -195,10 +195,10 @@ async def compare_all(suite: Suite) -> None:
     rest = (cors(origins=[ORIGIN]), compression(), body_limit(10_000), rate_limit(10**8, 1.0), timeout(10))
     based = Middleware(BaseHTTPMiddleware, dispatch=adding)
     contenders = {
-        "no middleware": called(application()),
-        "four: id, log, hosts, headers": called(application(*cheap)),
-        "nine: all but the cache": called(application(*cheap, *rest)),
-        "ten: a hit in the cache": called(application(*cheap, *rest, response_cache(ttl=3600))),
+        "bare app": called(application()),
+        "qicore, four: id, log, hosts, headers": called(application(*cheap)),
+        "qicore, nine: all but the cache": called(application(*cheap, *rest)),
+        "qicore, ten: a hit in the cache": called(application(*cheap, *rest, response_cache(ttl=3600))),
         "one BaseHTTPMiddleware": called(application(based)),
     }
     await suite.compare_async("a WebApp with them", contenders)

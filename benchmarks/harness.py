@@ -124,26 +124,19 @@ class Suite:
     def save(self) -> None:
         """Write `results/NAME.json` and `results/NAME.md`, with the machine and the versions."""
         RESULTS.mkdir(exist_ok=True)
-        machine = {
-            "python": platform.python_version(),
-            "implementation": platform.python_implementation(),
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-        }
         versions = {name: _version(name) for name in self.packages}
         rows = {
             operation: {name: asdict(timing) for name, timing in row.items()}
             for operation, row in self.rows.items()
         }
-        data = {"suite": self.name, "machine": machine, "versions": versions}
+        data = {"suite": self.name, "machine": machine(), "versions": versions}
         data |= {"targets": self.targets, "rows": rows}
         (RESULTS / f"{self.name}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         (RESULTS / f"{self.name}.md").write_text(self._markdown(versions), encoding="utf-8")
 
     def _markdown(self, versions: Mapping[str, str]) -> str:
-        python = f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores"
         beside = "".join(f", {name} {number}" for name, number in versions.items())
-        lines = [f"# {self.name}", "", python + beside, ""]
+        lines = [f"# {self.name}", "", ", ".join(map(str, machine().values())) + beside, ""]
         for operation, row in self.rows.items():
             lines += [f"## {operation}", ""]
             if operation in self.targets:
@@ -155,6 +148,25 @@ class Suite:
             ]
             lines.append("")
         return "\n".join(lines)
+
+
+def machine() -> dict[str, str]:
+    """Return what this machine is, as far as it matters to times."""
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": f"{os.cpu_count()} cores",
+    }
+
+
+def _processor() -> str:
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
 
 
 def _version(package: str) -> str:

@@ -11,6 +11,7 @@ from posixpath import normpath, relpath
 from typing import Any
 
 import changelog
+from bench_results import read
 from charts import illustrate
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -28,7 +29,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Components": [{each.name: f"components/{each.component}.md"} for each in every]},
         {"Reference": [{each.module: f"reference/{each.component}.md"} for each in every]},
         {"Examples": [{file.parent.name: f"examples/{file.parent.name}.md"} for file in _examples()]},
-        {"Measurements": [{file.stem: f"measurements/{file.name}"} for file in _results()]},
+        {"Measurements": [{_heading(file): f"measurements/{file.name}"} for file in _results()]},
         {"Designs": [{_heading(file): f"designs/{file.name}"} for file in _designs()]},
         {"Changelog": "changelog.md"},
         {"Contributing": "contributing.md"},
@@ -39,10 +40,11 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
+    suites = {suite.name: suite for suite in read()}
     for page, file in _taken().items():
         text = _relink(file.read_text(encoding="utf-8"), file.relative_to(ROOT).as_posix(), page)
-        if page.startswith("measurements/"):
-            text = illustrate(text, file.with_suffix(".json"))
+        if page.startswith("measurements/") and file.stem in suites:
+            text = illustrate(text, suites[file.stem])
         files.append(File.generated(config, page, content=text))
     every = packages()
     for package in every:
@@ -69,7 +71,8 @@ def _examples() -> list[Path]:
 
 
 def _results() -> list[Path]:
-    return sorted(ROOT.glob("benchmarks/results/*.md"))
+    files = ROOT.glob("benchmarks/results/*.md")
+    return sorted(files, key=lambda file: (file.stem != "overview", file.stem))
 
 
 def _designs() -> list[Path]:
