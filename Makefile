@@ -59,8 +59,9 @@ bench-compare: setup ## Say what moved between two revisions: BASE=v1 (HEAD=v2, 
 	@test -n "$(BASE)" || { echo "Say what to compare with: make bench-compare BASE=main" >&2; exit 2; }
 	@$(RUN) python scripts/bench_compare.py "$(BASE)" $(HEAD) $(RUNS:%=--runs %) $(PKG:%=--package %)
 
-docs: setup ## Build the site into site/
+docs: setup ## Build the site into site/ and follow its links
 	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+	@$(RUN) python scripts/check_links.py site
 	@echo "The site is in site/index.html"
 
 build: uv ## Build wheels and sdists into dist/ (PKG narrows)

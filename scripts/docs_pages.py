@@ -11,6 +11,7 @@ from posixpath import normpath, relpath
 from typing import Any
 
 import changelog
+import error_codes
 from bench_results import read
 from charts import illustrate
 from mkdocs.config.defaults import MkDocsConfig
@@ -26,8 +27,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     nav: list[dict[str, Any]] = [
         {"qicore": "index.md"},
         {"Getting started": "getting-started.md"},
+        {"How to": [{file.stem: f"howto/{file.name}"} for file in _howtos()]},
         {"Components": [{each.name: f"components/{each.component}.md"} for each in every]},
         {"Reference": [{each.module: f"reference/{each.component}.md"} for each in every]},
+        {"Error codes": "errors.md"},
         {"Examples": [{file.parent.name: f"examples/{file.parent.name}.md"} for file in _examples()]},
         {"Measurements": [{_heading(file): f"measurements/{file.name}"} for file in _results()]},
         {"Designs": [{_heading(file): f"designs/{file.name}"} for file in _designs()]},
@@ -50,6 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for package in every:
         text = f"# {package.module}\n\n::: {package.module}\n"
         files.append(File.generated(config, f"reference/{package.component}.md", content=text))
+    files.append(File.generated(config, "errors.md", content=error_codes.page()))
     changes = "# Changelog\n\n" + "\n\n".join(map(_changes, every)) + "\n"
     files.append(File.generated(config, "changelog.md", content=changes))
     return files
@@ -58,12 +62,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def _taken() -> dict[str, Path]:
     """Return the pages that are files of the repository: page -> file."""
     return {
-        "index.md": ROOT / "README.md",
         "contributing.md": ROOT / "CONTRIBUTING.md",
         **{f"components/{each.component}.md": each.folder / "README.md" for each in packages()},
         **{f"examples/{file.parent.name}.md": file for file in _examples()},
         **{f"measurements/{file.name}": file for file in _results()},
     }
+
+
+def _howtos() -> list[Path]:
+    return sorted(ROOT.glob("docs/howto/*.md"))
 
 
 def _examples() -> list[Path]:
@@ -96,6 +103,7 @@ def _changes(package: Package) -> str:
 def _relink(text: str, source: str, page: str) -> str:
     """Let links between files of the repository lead to their pages."""
     places = {file.relative_to(ROOT).as_posix(): target for target, file in _taken().items()}
+    places["README.md"] = "index.md"
 
     def swap(match: re.Match[str]) -> str:
         start, link, anchor, end = match.groups()

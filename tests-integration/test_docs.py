@@ -3,19 +3,19 @@
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from charts import chart, seconds
+from check_links import main, problems
 from docs_examples import fence
 from qicore.base import ErrorCategory
 from qicore_testkit import read_examples, run_example
 from workspace import ROOT, environment, packages
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/getting-started.md"])
 def test_examples_print_what_the_page_shows(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -28,14 +28,25 @@ def test_examples_print_what_the_page_shows(
 
 
 def test_the_readme_maps_every_package() -> None:
-    rows = re.findall(
-        r"^\| \[(.+?)\]\((.+?)\) \| `(.+?)` \| (.+?) \|$",
-        (ROOT / "README.md").read_text("utf-8"),
-        re.MULTILINE,
-    )
-    assert {tuple(row) for row in rows} == {
-        (each.name, f"packages/{each.name}/README.md", each.module, each.description) for each in packages()
-    }
+    table = (ROOT / "README.md").read_text("utf-8").partition("\n## Packages\n")[2]
+    shown = [line.strip("| ").split(" | ") for line in table.strip().splitlines()[2:]]
+    facts: list[list[str]] = []
+    for each in packages():
+        project = each.project["project"]
+        typed = (each.folder / "src" / "qicore" / each.component / "py.typed").is_file()
+        needs = [found[0] for text in project["dependencies"] if (found := re.match(r"[\w.-]+", text))]
+        facts.append(
+            [
+                f"[{each.name}](packages/{each.name}/README.md)",
+                each.description,
+                each.version,
+                project["requires-python"].removeprefix(">=") + "+",
+                "yes" if typed and "Typing :: Typed" in project["classifiers"] else "no",
+                project["license"],
+                ", ".join(needs) or "none",
+            ]
+        )
+    assert shown == facts
 
 
 def test_the_page_on_categories_shows_the_table_in_the_code() -> None:
@@ -82,21 +93,6 @@ def test_durations_have_their_unit(value: float, text: str) -> None:
     assert seconds(value) == text
 
 
-class _Fetched(HTMLParser):
-    """Collects what a browser fetches by itself when it opens a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.urls: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        if tag in ("script", "img", "iframe", "source") or (
-            tag == "link" and given.get("rel") != "canonical"
-        ):
-            self.urls += [url for name in ("src", "href") if (url := given.get(name))]
-
-
 def test_the_site_is_complete_and_fetches_nothing(tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -124,10 +120,60 @@ def test_the_site_is_complete_and_fetches_nothing(tmp_path: Path) -> None:
         assert f"designs/{file.stem}.html" in pages
     reference = pages["reference/base.html"].read_text("utf-8")
     assert '<span class="gp">' in reference, "docstring examples are shown as code"
-    for name, file in pages.items():
-        parser = _Fetched()
-        parser.feed(file.read_text("utf-8"))
-        assert parser.urls
-        assert [url for url in parser.urls if re.match(r"(https?:)?//", url)] == [], name
-    styles = "".join(file.read_text("utf-8") for file in (tmp_path / "site").rglob("*.css"))
-    assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", styles)
+    assert problems(tmp_path / "site") == []
+
+
+GOOD = {
+    "index.html": '<h1 id="top"></h1><a href="b/c%20d.html#x"></a><a href="#top"></a><a href="//e.example">',
+    "b/c d.html": '<a name="x" href="../"></a><img src="../a.svg"><link rel="canonical" href="http://a.example">',
+    "404.html": '<link rel="stylesheet" href="/a.css">',
+    "a.css": "body { background: url('data:image/png;base64,AA==') }",
+    "a.svg": "<svg/>",
+}
+
+
+def _site(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+    return folder
+
+
+def test_links_that_lead_somewhere_are_no_problem(tmp_path: Path) -> None:
+    assert problems(_site(tmp_path, GOOD)) == []
+    assert main([str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wrong"),
+    [
+        ("z.html", '<a href="absent.html">', "z.html: absent.html: there is no such file"),
+        ("z.html", '<a href="../index.html">', "z.html: ../index.html: there is no such file"),
+        ("z.html", '<a href="b/">', "z.html: b/: there is no such file"),
+        ("z.html", '<a href="index.html#absent">', "z.html: index.html#absent: the page has no such anchor"),
+        ("z.html", '<a href="#absent">', "z.html: #absent: the page has no such anchor"),
+        ("z.html", '<img src="absent.png">', "z.html: absent.png: there is no such file"),
+        ("z.html", '<img src="//c.example/a.png">', "z.html: loads //c.example/a.png from elsewhere"),
+        (
+            "z.html",
+            '<script src="https://c.example/a.js"></script>',
+            "z.html: loads https://c.example/a.js from elsewhere",
+        ),
+        (
+            "z.css",
+            "@import 'https://c.example/a.css';",
+            "z.css: loads https://c.example/a.css from elsewhere",
+        ),
+        ("z.css", "a { src: url(//c.example/a) }", "z.css: loads //c.example/a from elsewhere"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_a_problem(
+    name: str, text: str, wrong: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert problems(_site(tmp_path, {**GOOD, name: text})) == [wrong]
+    assert main([str(tmp_path)]) == 1
+    assert capsys.readouterr().out == f"{wrong}\n"
+
+
+def test_a_site_without_pages_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path) == [f"{tmp_path}: there is no page"]
