@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from qicore.ai import LLMClient, LLMConfig
+from qicore.base import Failure, QiError, Result, Success
 from qicore_testkit.model_server import ModelServer
 from qicore_testkit.ollama_server import OllamaServer
 from qicore_testkit.openai_server import OpenAIServer
@@ -41,6 +42,22 @@ async def client_of(provider: str, server: ModelServer) -> AsyncIterator[Opens]:
     yield open_one
     for client in opened:
         await client.close()
+
+
+class Memory:
+    """A store of the user's."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    async def get(self, key: str, /) -> Result[Any]:
+        if key in self.kept:
+            return Success(self.kept[key])
+        return Failure(QiError.cache("KEY_NOT_FOUND", "not there"))
+
+    async def set(self, key: str, value: bytes, /, ttl: float | None = None) -> Result[Any]:
+        self.kept[key] = value
+        return Success(None)
 
 
 @pytest.fixture

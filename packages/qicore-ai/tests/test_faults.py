@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from qicore.ai import ChatResponse, LLMClient
 from qicore.base import ErrorCategory, QiError, Result
 from qicore.base.testing import assert_failure, assert_success
-from qicore_testkit.fault_server import wait_until
+from qicore_testkit.fault_server import Behaviour, Exchange, wait_until
 from qicore_testkit.faults import answer, bad_chunks, drop_after_reading, garbage, half_body, hang, reset
 from qicore_testkit.model_server import Fault, ModelServer, Reply
+from qicore_testkit.raw_http import response
 
 from .conftest import Opens
 
@@ -192,6 +194,36 @@ async def test_a_stream_that_never_ends_meets_the_total_limit(server: ModelServe
     assert assert_failure(last, "LLM_TIMEOUT").context["reason"] == "total"
 
 
+async def test_a_call_that_comes_in_many_parts_is_no_silence(server: ModelServer, client_of: Opens) -> None:
+    """Servers that speak OpenAI's API write the arguments of a call bit by bit; Ollama sends a call whole."""
+    client = client_of(first_token_timeout=1, between_tokens_timeout=1)
+    if client.provider == "openai":
+        for text in ("", "Let me look."):
+            parts = [
+                {"function": {"name": "look", "arguments": "{"}},
+                *[{"function": {"arguments": " "}}] * 25,
+            ]
+            deltas = [{"tool_calls": [part]} for part in [*parts, {"function": {"arguments": "}"}}]]
+            server.on(PATHS["openai"]["chat"], spoken({"content": text}, *deltas, interval=0.05))
+            response = assert_success(await client.chat_stream("Hello").collect())
+            assert [(call.name, call.arguments) for call in response.tool_calls] == [("look", {})]
+
+
+def spoken(*deltas: dict[str, Any], interval: float) -> Behaviour:
+    def behave(exchange: Exchange) -> None:
+        exchange.send(
+            response(200, b"", {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"})
+        )
+        for number, delta in enumerate(deltas, 1):
+            exchange.stopping.wait(interval)
+            choice = {"delta": delta, "finish_reason": "tool_calls" if number == len(deltas) else None}
+            event = b"data: %b\n\n" % json.dumps({"choices": [choice]}).encode()
+            exchange.send(b"%x\r\n%b\r\n" % (len(event), event))
+        exchange.send(b"0\r\n\r\n")
+
+    return behave
+
+
 async def test_a_slow_reader_is_no_slow_server(server: ModelServer, client_of: Opens) -> None:
     server.say(Reply(pieces=["a", "b", "c"]))
     pieces = 0
@@ -362,6 +394,15 @@ async def test_the_first_batch_that_fails_ends_the_others(
     client = client_of(embedding_batch=1, embedding_concurrency=1)
     assert_failure(await client.embedding([str(number) for number in range(10)]), "LLM_ERROR")
     assert server.count(PATHS[provider]["embed"]) <= 2
+
+
+async def test_vectors_of_all_batches_are_of_one_length(
+    provider: str, server: ModelServer, client_of: Opens
+) -> None:
+    bodies = [vectors("[1]"), vectors("[1, 2]")]
+    answers = [answer(200, body, {"Content-Type": "application/json"}) for body in bodies]
+    server.on(PATHS[provider]["embed"], *answers)
+    assert_failure(await client_of(embedding_batch=1).embedding(["a", "b"]), "LLM_ERROR")
 
 
 async def test_a_closed_client_says_so(client: LLMClient) -> None:

@@ -13,6 +13,8 @@ from qicore.base.testing import assert_failure, assert_success
 from qicore_testkit.faults import answer
 from qicore_testkit.model_server import ModelServer, vector_of
 
+from .conftest import Memory, Opens
+
 PATHS = {
     "ollama": ("/api/chat", "/api/generate", "/api/embed", "/api/tags", "/api/show", "/api/pull"),
     "openai": ("/v1/chat/completions", "/v1/embeddings", "/v1/models", "/v1/models/tiny"),
@@ -92,6 +94,38 @@ async def test_tool_calls_that_are_none(
     assert_failure(await client.chat("Hello"), "LLM_ERROR")
     server.on(path, answer(200, piece.encode(), {"Content-Type": "text/event-stream"}))
     assert_failure(await client.chat_stream("Hello").collect(), "LLM_ERROR")
+
+
+@pytest.mark.parametrize("arguments", ['{"a": NaN}', '{"a": "\\ud800"}', '{"\\udfff": 1}'])
+async def test_arguments_that_could_not_be_sent_back(
+    provider: str, server: ModelServer, client: LLMClient, arguments: str
+) -> None:
+    written = arguments if provider == "ollama" else json.dumps(arguments)
+    message = f'{{"content": "", "tool_calls": [{{"function": {{"name": "look", "arguments": {written}}}}}]}}'
+    body = f'{{"message": {message}, "done": true, "choices": [{{"message": {message}}}]}}'
+    server.on(PATHS[provider][0], answer(200, body.encode(), {"Content-Type": "application/json"}))
+    assert_failure(await client.chat("Hello"), "LLM_ERROR")
+
+
+@pytest.mark.parametrize(
+    ("written", "text"), [("\\ud83d\\ude00", "\U0001f600"), ("a\\ud83d", "a\ufffd"), ("\\ude00b", "\ufffdb")]
+)
+async def test_half_a_character_is_replaced(
+    provider: str, server: ModelServer, client_of: Opens, written: str, text: str
+) -> None:
+    """JSON can write what UTF-8 can't hold: nobody could print it, keep it or send it on."""
+    client = client_of(cache=Memory())
+    message = f'{{"content": "{written}", "thinking": "{written}", "reasoning": "{written}"}}'
+    choice = f'{{"message": {message}, "delta": {message}, "finish_reason": "stop"}}'
+    body = f'{{"model": "{written}", "message": {message}, "done": true, "choices": [{choice}]}}'
+    server.on(PATHS[provider][0], answer(200, body.encode(), {"Content-Type": "application/json"}))
+    for cached in (False, True):
+        response = assert_success(await client.chat("Hello"))
+        assert (response.text, response.message.thinking, response.cached) == (text, text, cached)
+    line = body if provider == "ollama" else f"data: {body}\n"
+    server.on(PATHS[provider][0], answer(200, f"{line}\n".encode(), {"Content-Type": "text/event-stream"}))
+    streamed = assert_success(await client.chat_stream("Hello").collect())
+    assert (streamed.text, streamed.message.thinking) == (text, text)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from qicore.ai import ChatChunk, LLMClient
+from qicore.ai import ChatChunk, LLMClient, Store
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.resilience import CircuitBreakerConfig
@@ -12,7 +12,7 @@ from qicore_testkit.faults import answer
 from qicore_testkit.model_server import ModelServer, Reply
 from qicore_testkit.ollama_server import OllamaServer
 
-from .conftest import Opens
+from .conftest import Memory, Opens
 
 PATHS = {"ollama": "/api/chat", "openai": "/v1/chat/completions"}
 
@@ -58,6 +58,45 @@ async def test_when_all_fail_the_last_one_says_so_and_the_others_are_its_causes(
         assert error.context["model"] == "second"
         assert error.cause is not None
         assert error.cause.context["model"] == "first"
+
+
+async def test_each_has_its_own_system_message(server: ModelServer, client: LLMClient) -> None:
+    down = client.with_config(base_url="http://127.0.0.1:9", system="Be long.").unwrap()
+    for said, other in (
+        (["Be brief.", "Hello"], client.with_config(system="Be brief.").unwrap()),
+        (["Hello"], client),
+    ):
+        assert_success(await down.with_fallback(other).chat("Hello"))
+        assert [message["content"] for message in server.asked[-1]["messages"]] == said
+        assert_success(await down.with_fallback(other).chat_stream("Hello").collect())
+        assert [message["content"] for message in server.asked[-1]["messages"]] == said
+
+
+async def test_a_fallback_may_have_fallbacks(client: LLMClient) -> None:
+    down = client.with_config(base_url="http://127.0.0.1:9").unwrap()
+    last = down.with_fallback(down.with_fallback(client))
+    assert_success(await last.chat("Hello"))
+    assert_success(await last.chat_stream("Hello").collect())
+
+
+def test_a_fallback_that_is_none(client: LLMClient) -> None:
+    result: Any = client.with_config(model="large")
+    with pytest.raises(TypeError, match="with_config gives one in a Result"):
+        client.with_fallback(result)
+
+
+async def test_the_cache_tells_who_answered_apart(server: ModelServer, client_of: Opens) -> None:
+    """What another model answered in its place is no answer of this one, which may be well again."""
+    server.models.append("large")
+    large = client_of(cache=Memory(), model="large")
+    tiny = large.with_config(model="tiny").unwrap()
+    down = large.with_config(model="none").unwrap()
+    chain = down.with_fallback(tiny, instead_of={ErrorCategory.VALIDATION})
+    assert assert_success(await chain.chat("Hello")).model == "tiny"
+    server.models.append("none")
+    again = assert_success(await chain.chat("Hello"))
+    assert (again.model, again.cached) == ("none", False)
+    assert assert_success(await tiny.chat("Hello")).cached
 
 
 async def test_a_stream_that_began_is_not_begun_elsewhere(server: ModelServer, client: LLMClient) -> None:
@@ -164,22 +203,6 @@ async def test_a_hundred_streams_are_served_alike(server: ModelServer, client_of
     assert behind[0] < 45, "the first to end has left somebody at the start"
 
 
-class Memory:
-    """A store of the user's."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    async def get(self, key: str, /) -> Result[Any]:
-        if key in self.kept:
-            return Success(self.kept[key])
-        return Failure(QiError.cache("KEY_NOT_FOUND", "not there"))
-
-    async def set(self, key: str, value: bytes, /, ttl: float | None = None) -> Result[Any]:
-        self.kept[key] = value
-        return Success(None)
-
-
 async def test_the_same_question_is_answered_from_the_cache(server: ModelServer, client_of: Opens) -> None:
     store = Memory()
     client = client_of(cache=store, cache_ttl=60)
@@ -231,9 +254,30 @@ class Lying(Memory):
         return Success(b"{")
 
 
-@pytest.mark.parametrize("store", [Broken(), Lying()])
+class Blunt:
+    """Raises before there is anything to await."""
+
+    def get(self, key: str, /) -> Any:
+        raise RuntimeError("the store is ill")
+
+    def set(self, key: str, value: bytes, /, ttl: float | None = None) -> Any:
+        raise RuntimeError("the store is ill")
+
+
+class Naked:
+    """Answers what is no Result."""
+
+    async def get(self, key: str, /) -> Any:
+        return b"{}"
+
+    async def set(self, key: str, value: bytes, /, ttl: float | None = None) -> Any:
+        return True
+
+
+@pytest.mark.parametrize("store", [Broken(), Lying(), Blunt(), Naked()])
 async def test_a_store_that_fails_is_passed_by(
-    server: ModelServer, client_of: Opens, store: Memory, caplog: pytest.LogCaptureFixture
+    server: ModelServer, client_of: Opens, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert_success(await client_of(cache=store).chat("Hello"))
+    assert_success(await client_of(cache=store).embedding("Hello"))
     assert "the cache of answers" in caplog.text

@@ -43,7 +43,8 @@ async def test_pulling_a_model(provider: str, server: ModelServer, client: LLMCl
     server.say(Reply(fault="end", after=2))
     assert_failure(await client.models.pull("other"), "LLM_ERROR")
     server.say(Reply(fault="stall", after=2))
-    assert_failure(await client.models.pull("other", between=0.1), "LLM_TIMEOUT")
+    error = assert_failure(await client.models.pull("other", between=0.1), "LLM_TIMEOUT")
+    assert (error.context["reason"], error.context["timeout"]) == ("progress", 0.1)
     assert wait_until(lambda: server.left == 1)
 
 
@@ -69,6 +70,18 @@ def test_a_bar_for_each_part() -> None:
     drawn = screen.getvalue()
     assert "00e1317cbf74" in drawn
     assert "1.0/1.0 kB" in drawn
+
+
+def test_a_server_draws_nothing_but_words() -> None:
+    screen = io.StringIO()
+    with ProgressBar(Console(file=screen, width=80)) as bar:
+        bar(PullProgress("[/red] \x1b[2Jpulling\n"))
+    assert "[/red] [2Jpulling" in screen.getvalue()
+
+
+@pytest.mark.parametrize("between", [0, -1, "60", float("nan")])
+async def test_limits_of_a_pull_that_are_none(client: LLMClient, between: Any) -> None:
+    assert_failure(await client.models.pull("large", between=between), "INVALID_PROMPT")
 
 
 class Parrot:
@@ -126,6 +139,16 @@ async def test_a_provider_of_ones_own() -> None:
     async with LLMClient.create(own, config).unwrap() as client:
         assert assert_success(await client.generate("hello")).provider == "parrot"
     assert own.closed
+
+
+def test_a_factory_that_fails() -> None:
+    def make(config: LLMConfig) -> Parrot:
+        raise KeyError("inside")
+
+    register_provider("broken", make)
+    error = assert_failure(LLMClient.create("broken", LLMConfig(model="x")), "INVALID_LLM_CONFIG")
+    assert error.cause is not None
+    assert isinstance(error.cause.__cause__, KeyError)
 
 
 class Stuck(Parrot):

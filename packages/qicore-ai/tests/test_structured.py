@@ -2,10 +2,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from qicore.ai import LLMClient
+from qicore.base import ErrorCategory
 from qicore.base.testing import assert_failure, assert_success
 from qicore_testkit.model_server import ModelServer, Reply
+
+from .conftest import Memory, Opens
 
 
 class City(BaseModel):
@@ -71,5 +74,33 @@ async def test_types_without_a_schema(client: LLMClient) -> None:
     class Odd:
         pass
 
-    with pytest.raises(TypeError, match="an answer can't be"):
-        await client.structured("Something", Odd)
+    nothing: Any = 5
+    for into in (Odd, nothing):
+        error = assert_failure(await client.structured("Something", into), "INVALID_PROMPT")
+        assert "an answer can't be" in error.message
+
+
+async def test_a_type_that_fails(server: ModelServer, client_of: Opens) -> None:
+    class Odd(BaseModel):
+        a: int
+
+        @field_validator("a")
+        @classmethod
+        def look(cls, a: int) -> int:
+            raise KeyError("inside")
+
+    server.say(*says('{"a": 1}'))
+    for client in (client_of(), client_of(cache=Memory())):
+        error = assert_failure(await client.structured("Something", Odd), "KEY_ERROR")
+        assert error.category is ErrorCategory.UNKNOWN
+        assert isinstance(error.__cause__, KeyError)
+
+
+async def test_the_cache_keeps_only_answers_that_fit(server: ModelServer, client_of: Opens) -> None:
+    client = client_of(cache=Memory())
+    server.say(*says("sesame"))
+    assert_failure(await client.structured("A city", City, attempts=2), "INVALID_OUTPUT")
+    server.say(*says('{"name": "Rome", "people": 2}'))
+    for _ in range(2):
+        assert_success(await client.structured("A city", City))
+    assert len(server.asked) == 3

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_serializer, field_validator
 from qicore.ai import LLMClient, Message, Tool, ToolCall
 from qicore.ai.tools import as_toolbox
 from qicore.base import Failure, QiError, Result, Success
@@ -100,8 +100,24 @@ def test_names_that_no_provider_takes(name: str) -> None:
 
 
 def test_two_tools_of_one_name() -> None:
-    with pytest.raises(ValueError, match="two tools are named later"):
+    with pytest.raises(QiError, match="two tools are named later"):
         as_toolbox([later, later])
+
+
+NONE: list[Any] = [[many], [later, later], [5], 5, [print]]
+
+
+@pytest.mark.parametrize("tools", NONE)
+async def test_tools_that_are_none_are_not_offered(
+    server: ModelServer, client: LLMClient, tools: Any
+) -> None:
+    for result in (
+        await client.chat("Hello", tools=tools),
+        await client.chat_stream("Hello", tools=tools).collect(),
+        await client.run_tools("Hello", tools),
+    ):
+        assert assert_failure(result, "INVALID_PROMPT").message.startswith("tools: ")
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(
@@ -150,11 +166,50 @@ async def test_what_the_model_is_told(caplog: pytest.LogCaptureFixture) -> None:
     assert "sesame" in caplog.text, "the log has it"
 
 
+class Stubborn(BaseModel):
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def look(cls, number: int) -> int:
+        raise KeyError("the password is sesame")
+
+    @field_serializer("number")
+    def show(self, number: int) -> int:
+        raise KeyError("the password is sesame")
+
+
 async def test_an_answer_that_is_no_json(caplog: pytest.LogCaptureFixture) -> None:
     def odd() -> object:
         return object()
 
-    assert await as_toolbox([odd]).answer(ToolCall("odd", {}, "1")) == "TOOL_FAILED: the tool odd failed"
+    def stubborn() -> Stubborn:
+        return Stubborn.model_construct(number=1)
+
+    for tool in (odd, stubborn):
+        name = tool.__name__
+        told = await as_toolbox([tool]).answer(ToolCall(name, {}, "1"))
+        assert told == f"TOOL_FAILED: the tool {name} failed"
+
+
+async def test_arguments_that_make_their_own_type_fail(
+    server: ModelServer, client: LLMClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look(at: Stubborn) -> str:
+        return "never"
+
+    server.say(Reply(pieces=[], calls=[("look", {"at": {"number": 1}})]), Reply())
+    run = assert_success(await client.run_tools("Look.", [look]))
+    assert run.messages[2].content == "TOOL_FAILED: the tool look failed"
+
+
+async def test_a_text_that_utf_8_can_not_hold_is_mended(server: ModelServer, client: LLMClient) -> None:
+    def look() -> str:
+        return "half \ud83d"
+
+    server.say(Reply(pieces=[], calls=[("look", {})]), Reply())
+    run = assert_success(await client.run_tools("Look.", [look]))
+    assert run.messages[2].content == "half \ufffd"
 
 
 async def test_a_tool_without_a_function_is_only_offered(server: ModelServer, client: LLMClient) -> None:

@@ -41,28 +41,34 @@ class Kept(Generic[T]):
         self._ttl = ttl
         self._kind = kind
 
-    async def get_or_ask(self, key: str, ask: Callable[[], Awaitable[Result[T]]]) -> Result[T]:
-        """Return the answer that is kept, or ask, and keep a Success. A store that fails is only logged."""
-        found = await self._within(self._store.get(key), "read")
+    async def get_or_ask(
+        self, key: str, ask: Callable[[], Awaitable[Result[T]]], worth: Callable[[T], bool] | None = None
+    ) -> Result[T]:
+        """Return the answer that is kept, or ask, and keep a Success that is worth it.
+
+        A store that fails is only logged.
+        """
+        adapter, store = _adapter(self._kind), self._store
+        found = await self._within(lambda: store.get(key), "read")
         if found.is_success:
             try:
-                return Success(replace(_adapter(self._kind).validate_json(found.unwrap()), cached=True))
+                return Success(replace(adapter.validate_json(found.unwrap()), cached=True))
             except (ValidationError, TypeError):
                 logger.warning("the cache of answers holds something that is none")
         answer = await ask()
         value = answer.data
-        if value is not None:
-            text = _adapter(self._kind).dump_json(value)
-            await self._within(self._store.set(key, text, ttl=self._ttl), "write")
+        if value is not None and (worth is None or worth(value)):
+            await self._within(lambda: store.set(key, adapter.dump_json(value), ttl=self._ttl), "write")
         return answer
 
-    async def _within(self, operation: Awaitable[Result[Any]], what: str) -> Result[Any]:
+    async def _within(self, operation: Callable[[], Awaitable[Result[Any]]], what: str) -> Result[Any]:
         try:
             async with asyncio.timeout(_PATIENCE):
-                result = await operation
+                result = await operation()
+            problem = result.error
         except Exception as error:  # noqa: BLE001 - a store of somebody's must not end the call
-            result = Failure(QiError.from_exception(error))
-        problem = result.error
+            problem = QiError.from_exception(error)
+            result = Failure(problem)
         if problem is not None and problem.code != "KEY_NOT_FOUND":
             logger.warning("the cache of answers could not %s: %s", what, problem.code)
         return result

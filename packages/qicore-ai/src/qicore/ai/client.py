@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import Any, Final, Self, TypeAlias, TypeVar, cast
 
 from qicore.ai.caching import Kept, key_of_chat, key_of_embedding
 from qicore.ai.config import LLMConfig
 from qicore.ai.embeddings import as_texts, embed
-from qicore.ai.errors import invalid_output, invalid_prompt
+from qicore.ai.errors import invalid_config, invalid_output, invalid_prompt
 from qicore.ai.link import Link, Links, Route
 from qicore.ai.messages import Image, Message, Prompt, as_messages
 from qicore.ai.models import Models
@@ -28,6 +28,8 @@ from qicore.resilience import CircuitBreakerConfig, CircuitBreakers
 __all__ = ["LLMClient"]
 
 T = TypeVar("T")
+Worth: TypeAlias = Callable[[ChatResponse], bool] | None
+"""Which answers a cache keeps; None for all."""
 _ELSEWHERE: Final = (ErrorCategory.NETWORK, ErrorCategory.TIMEOUT)
 
 
@@ -61,7 +63,7 @@ class LLMClient:
         the name of a registered provider, or a Provider. Nothing is connected before the first call.
         """
         if not isinstance(cast("object", config), LLMConfig):
-            return Failure(QiError.validation("INVALID_LLM_CONFIG", "config must be an LLMConfig"))
+            return Failure(invalid_config("config must be an LLMConfig"))
         links = Links(provider)
         return config.check().flat_map(
             lambda options: links.get(options).map(lambda link: cls(Route(links, link, options, None)))
@@ -97,7 +99,7 @@ class LLMClient:
             changed = dataclasses.replace(self.config, **changes)
         except TypeError as error:
             wrong = str(error).rpartition("() ")[2]
-            return Failure(QiError.validation("INVALID_LLM_CONFIG", f"with_config {wrong}"))
+            return Failure(invalid_config(f"with_config {wrong}"))
         links = self._route.links
         return changed.check().flat_map(
             lambda options: links.get(options).map(lambda link: self._like(link, options, self._breakers))
@@ -115,12 +117,17 @@ class LLMClient:
         """Return a client that asks `others`, in their order, when this one fails.
 
         It goes on after errors of the categories `instead_of`; a stream only before its first piece. Others
-        may have another model (`with_config(model=…)`) or another provider, and each has its own options and
-        circuit breaker. The response says who answered; a Failure is the last one's, with the others as its
-        causes. `embedding` asks only the first, as vectors of different models can't be compared.
+        may have another model (`with_config(model=…)`) or another provider, and each has its own options,
+        cache and circuit breaker; those that they would ask follow them. The response says who answered; a
+        Failure is the last one's, with the others as its causes. `embedding` asks only the first, as vectors
+        of different models can't be compared. TypeError for what is no client.
         """
+        if not all(isinstance(cast("object", other), LLMClient) for other in others):
+            raise TypeError("with_fallback takes clients; with_config gives one in a Result")
         chosen = self._like(self._route.link, self.config, self._breakers)
-        chosen._others = (*self._others, *others)
+        chosen._others = self._others
+        for other in others:
+            chosen._others += (other, *other._others)
         chosen._instead_of = tuple(instead_of)
         return chosen
 
@@ -136,27 +143,25 @@ class LLMClient:
         (`response.tool_calls`): calling them is up to you, or to `run_tools`.
         """
         try:
-            messages = as_messages(prompt, self.config.system)
-            offered = tuple(as_toolbox(tools).tools.values())
+            request = self._question(prompt, tools)
         except QiError as error:
             return Failure(error)
-        return await self._ask(ChatRequest(self.config, messages, offered))
+        return await self._ask(request)
 
     async def generate(self, prompt: str, *images: Image) -> Result[ChatResponse]:
         """Complete a single text, with pictures if the model sees."""
         try:
-            return await self._ask(self._completion(prompt, images))
+            request = self._completion(prompt, images)
         except QiError as error:
             return Failure(error)
+        return await self._ask(request)
 
     def chat_stream(self, prompt: Prompt, *, tools: ToolsGiven = ()) -> ChatStream:
         """Ask, and yield the answer as it comes: see `chat` and `ChatStream`."""
         try:
-            messages = as_messages(prompt, self.config.system)
-            offered = tuple(as_toolbox(tools).tools.values())
+            return self._stream(self._question(prompt, tools))
         except QiError as error:
             return ChatStream((), error)
-        return self._stream(ChatRequest(self.config, messages, offered))
 
     def stream_generate(self, prompt: str, *images: Image) -> ChatStream:
         """Complete a single text, and yield what comes: see `generate` and `ChatStream`."""
@@ -165,12 +170,13 @@ class LLMClient:
         except QiError as error:
             return ChatStream((), error)
 
+    def _question(self, prompt: Prompt, tools: ToolsGiven) -> ChatRequest:
+        return ChatRequest(self.config, as_messages(prompt), tuple(as_toolbox(tools).tools.values()))
+
     def _completion(self, prompt: str, images: tuple[Image, ...]) -> ChatRequest:
         if not isinstance(cast("object", prompt), str):
             raise invalid_prompt("generate takes a text; chat takes messages")
-        return ChatRequest(
-            self.config, as_messages(Message.user(prompt, *images), self.config.system), kind="generate"
-        )
+        return ChatRequest(self.config, as_messages(Message.user(prompt, *images)), kind="generate")
 
     async def embedding(self, texts: str | Sequence[str]) -> Result[EmbeddingResponse]:
         """Return the vectors of one text or of many, in their order.
@@ -196,13 +202,12 @@ class LLMClient:
         that the tool failed. TOO_MANY_TURNS [VALIDATION] after `max_turns` answers that ask for tools.
         """
         try:
-            messages = as_messages(prompt, self.config.system)
+            messages, toolbox = as_messages(prompt), as_toolbox(tools)
         except QiError as error:
             return Failure(error)
         wrong = Checks().whole("max_turns", max_turns).wrong
         if wrong:
             return Failure(invalid_prompt(wrong[0]))
-        toolbox = as_toolbox(tools)
         offered = tuple(toolbox.tools.values())
 
         async def ask(said: Sequence[Message]) -> Result[ChatResponse]:
@@ -213,13 +218,13 @@ class LLMClient:
     async def structured(self, prompt: Prompt, into: type[T], *, attempts: int = 3) -> Result[T]:
         """Ask for an answer that is a value of `into`: a pydantic model, a dataclass, or the like.
 
-        The model is shown the schema, and told what is wrong when its answer does not fit, `attempts` times
-        in all; then INVALID_OUTPUT [VALIDATION], which says what is wrong with the last answer. TypeError for
-        a type that has no schema.
+        The server is given the schema, and the model is told what is wrong when its answer does not fit,
+        `attempts` times in all; then INVALID_OUTPUT [VALIDATION], which says what is wrong with the last
+        answer. INVALID_PROMPT [VALIDATION] for a type that has no schema. What a validator of the type raises
+        beside ValueError is UNKNOWN.
         """
-        shape = Shape(into)
         try:
-            messages = as_messages(prompt, self.config.system)
+            shape, messages = Shape(into), as_messages(prompt)
         except QiError as error:
             return Failure(error)
         wrong = Checks().whole("attempts", attempts).wrong
@@ -227,11 +232,14 @@ class LLMClient:
             return Failure(invalid_prompt(wrong[0]))
         problems = ""
         for _ in range(attempts):
-            answered = await self._ask(ChatRequest(self.config, messages, schema=shape.schema))
+            answered = await self._ask(ChatRequest(self.config, messages, schema=shape.schema), shape.fits)
             if isinstance(answered, Failure):
                 return answered
             text = answered.unwrap().text
-            value, problems = shape.read(text)
+            try:
+                value, problems = shape.read(text)
+            except QiError as error:
+                return Failure(error)
             if not problems:
                 return Success(cast("T", value))
             messages = (*messages, *shape.repair(text, problems))
@@ -239,36 +247,19 @@ class LLMClient:
             invalid_output(f"no answer fits: {problems}", model=self.config.model, attempts=attempts)
         )
 
-    async def _ask(self, request: ChatRequest) -> Result[ChatResponse]:
-        config = self.config
-        if config.cache is None:
-            return await self._ask_someone(request)
-        kept = Kept(config.cache, config.cache_ttl, ChatResponse)
-        return await kept.get_or_ask(key_of_chat(self.provider, request), lambda: self._ask_someone(request))
-
-    async def _ask_someone(self, request: ChatRequest) -> Result[ChatResponse]:
-        result = await _answer(self._route, request)
+    async def _ask(self, request: ChatRequest, worth: Worth = None) -> Result[ChatResponse]:
+        result = await _answer(self._route, request, worth)
         for other in self._others:
             error = result.error
             if error is None or error.category not in self._instead_of:
                 break
-            theirs = await _answer(other._route, dataclasses.replace(request, config=other.config))
+            theirs = await _answer(other._route, request, worth)
             result = theirs if theirs.error is None else Failure(theirs.error.with_cause(error))
         return result
 
     def _stream(self, request: ChatRequest) -> ChatStream:
-        first = Candidate(self._route, request, self._instead_of)
-        return ChatStream(
-            [
-                first,
-                *(
-                    Candidate(
-                        other._route, dataclasses.replace(request, config=other.config), self._instead_of
-                    )
-                    for other in self._others
-                ),
-            ]
-        )
+        routes = [self._route, *(other._route for other in self._others)]
+        return ChatStream([Candidate(route, route.request(request), self._instead_of) for route in routes])
 
     async def close(self) -> Result[None]:
         """Close the connections, of all clients that share them. A second call changes nothing.
@@ -287,7 +278,17 @@ class LLMClient:
         await self.close()
 
 
-async def _answer(route: Route, request: ChatRequest) -> Result[ChatResponse]:
+async def _answer(route: Route, asked: ChatRequest, worth: Worth) -> Result[ChatResponse]:
+    """Return the answer that is kept for this way, or a new one."""
+    request, config = route.request(asked), route.config
+    if config.cache is None:
+        return await _new_answer(route, request)
+    kept = Kept(config.cache, config.cache_ttl, ChatResponse)
+    key = key_of_chat(route.link.provider.name, request)
+    return await kept.get_or_ask(key, lambda: _new_answer(route, request), worth)
+
+
+async def _new_answer(route: Route, request: ChatRequest) -> Result[ChatResponse]:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     model = request.config.model

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, Self, cast
 
+from qicore.ai.access import is_headers, is_key, is_url
 from qicore.base import Result
 from qicore.base.options import Checks
 
@@ -34,7 +36,8 @@ class LLMConfig:
     Attributes:
         model: the model of chats and completions, as the provider names it.
         embedding_model: the model of embeddings; empty for `model`.
-        base_url: where the server is; None for the provider's usual place.
+        base_url: where the server is; None for the provider's usual place. User and password in it are sent
+            as such, unless there is an `api_key`.
         api_key: what the server knows the caller by; None for what the provider's environment variable says.
         headers: sent with every request.
         system: what every chat begins with that has no system message of its own.
@@ -92,9 +95,16 @@ class LLMConfig:
         'VALIDATION/INVALID_LLM_CONFIG: temperature must be a number from 0 to 2, or None'
         """
         checks = Checks().text("model", self.model).text("embedding_model", self.embedding_model, empty=True)
-        checks.text("api_key", self.api_key, none=True).text("system", self.system, empty=True)
-        checks.that(_is_url(self.base_url), "base_url must be an absolute http or https URL, or None")
-        checks.that(_is_texts(self.headers), "headers must be texts by name, without line breaks")
+        checks.text("system", self.system, empty=True)
+        checks.that(
+            self.api_key is None or is_key(self.api_key),
+            "api_key must be a text of visible ASCII characters, or None",
+        )
+        checks.that(
+            self.base_url is None or is_url(self.base_url),
+            "base_url must be an absolute http or https URL, or None",
+        )
+        checks.that(is_headers(self.headers), "headers must be texts by name, of visible ASCII characters")
         checks.number("temperature", self.temperature, least=0, most=2, none=True)
         checks.number("top_p", self.top_p, least=0, most=1, none=True)
         checks.whole("max_tokens", self.max_tokens, none=True)
@@ -105,10 +115,10 @@ class LLMConfig:
             "stop must be a tuple of texts",
         )
         checks.that(
-            self.thinking in {True, False, None, "low", "medium", "high"},
+            self.thinking in (True, False, None, "low", "medium", "high"),
             "thinking must be True, False, 'low', 'medium', 'high', or None",
         )
-        checks.that(isinstance(cast("object", self.extra), Mapping), "extra must be a mapping")
+        checks.that(_is_json(self.extra), "extra must be a mapping of what JSON can hold")
         for name in ("timeout", "first_token_timeout", "between_tokens_timeout"):
             checks.seconds(name, getattr(self, name), none=True)
         checks.seconds("connect_timeout", self.connect_timeout).seconds("cache_ttl", self.cache_ttl)
@@ -122,20 +132,13 @@ class LLMConfig:
         return checks.answer(self, "INVALID_LLM_CONFIG")
 
 
-def _is_url(value: object) -> bool:
-    if value is None:
-        return True
-    import httpx
-
-    try:
-        url = httpx.URL(value)  # type: ignore[arg-type]  # whatever callers without types gave
-    except (httpx.InvalidURL, TypeError):
-        return False
-    return url.scheme in {"http", "https"} and bool(url.host)
-
-
-def _is_texts(value: object) -> bool:
+def _is_json(value: object) -> bool:
     if not isinstance(value, Mapping):
         return False
-    texts = [text for pair in cast("Mapping[object, object]", value).items() for text in pair]
-    return all(isinstance(text, str) and "\n" not in text and "\r" not in text for text in texts)
+    fields = dict(cast("Mapping[object, object]", value))
+    try:
+        # Sorted as for the key of the cache, which names of several types can't be.
+        json.dumps(fields, sort_keys=True, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True

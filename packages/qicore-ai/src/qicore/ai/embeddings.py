@@ -47,6 +47,9 @@ async def embed(route: Route, texts: Sequence[str]) -> Result[EmbeddingResponse]
     parts = [task.result().unwrap() for task in tasks]
     usage = sum((part.usage for part in parts), Usage())
     vectors = tuple(tuple(vector) for part in parts for vector in part.vectors)
+    if len({len(vector) for vector in vectors}) > 1:  # the model behind the name was changed meanwhile, say
+        wrong = unreadable("no vectors of one length", provider=route.link.provider.name)
+        return Failure(wrong)
     total = asyncio.get_running_loop().time() - begun
     return Success(
         EmbeddingResponse(vectors, parts[0].model, route.link.provider.name, usage, Timings(total))

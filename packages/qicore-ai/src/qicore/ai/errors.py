@@ -9,7 +9,7 @@ LLM_ERROR (an answer that is none), CIRCUIT_OPEN [NETWORK]. LLM_TIMEOUT [TIMEOUT
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 from qicore.base import ErrorCategory, QiError
@@ -17,6 +17,7 @@ from qicore.base import ErrorCategory, QiError
 __all__ = [
     "RefusedError",
     "broken_off",
+    "invalid_config",
     "invalid_output",
     "invalid_prompt",
     "no_json",
@@ -25,6 +26,7 @@ __all__ = [
     "to_error",
     "unreadable",
     "unsupported",
+    "without",
 ]
 
 
@@ -59,6 +61,7 @@ _PERMISSION: Final = ErrorCategory.PERMISSION
 _NO_CONNECTION: Final = _Row("LLM_UNAVAILABLE", _NETWORK, "connect", "no connection could be made")
 _BROKE: Final = _Row("LLM_ERROR", _NETWORK, "reset", "the connection broke")
 _NO_JSON: Final = _Row("LLM_ERROR", _NETWORK, "json", "the server sent something that is no JSON")
+_NO_REQUEST: Final = _Row("LLM_ERROR", _NETWORK, "request", "the request can't be sent as it is")
 _SHAPE: Final = _Row("LLM_ERROR", _NETWORK, "shape", "the server sent JSON that is no answer")
 
 # By the name of the class: httpx (ollama) and httpx2 (openai) share theirs, and none of them needs to be
@@ -76,7 +79,12 @@ _ROWS: Final[Mapping[str, _Row]] = {
     "RemoteProtocolError": _Row("LLM_ERROR", _NETWORK, "incomplete", "the answer broke off"),
     "DecodingError": _Row("LLM_ERROR", _NETWORK, "encoding", "the body is not encoded as it says"),
     "TooManyRedirects": _Row("LLM_ERROR", _NETWORK, "redirects", "the server redirects without end"),
+    "LocalProtocolError": _NO_REQUEST,
+    "UnsupportedProtocol": _NO_REQUEST,
     "APIConnectionError": _NO_CONNECTION,
+    "UnicodeEncodeError": _Row(
+        "INVALID_PROMPT", _VALIDATION, "request", "a text has lone surrogates, which UTF-8 can't hold"
+    ),
     "JSONDecodeError": _NO_JSON,
     "UnicodeDecodeError": _NO_JSON,
     "ValidationError": _SHAPE,
@@ -146,6 +154,7 @@ def timed_out(seconds: float, what: str, **context: object) -> QiError:
         "total": f"no complete answer within {seconds:g} s",
         "first_token": f"no first token within {seconds:g} s",
         "between_tokens": f"no further token within {seconds:g} s",
+        "progress": f"no further progress within {seconds:g} s",
         "queue": f"no turn among the concurrent calls within {seconds:g} s",
     }[what]
     return _error(_Row("LLM_TIMEOUT", _TIMEOUT, what, message), {**context, "timeout": seconds})
@@ -168,6 +177,11 @@ def no_json() -> QiError:
     return _error(_NO_JSON, {})
 
 
+def invalid_config(message: str, **context: object) -> QiError:
+    """INVALID_LLM_CONFIG [VALIDATION]: options, or variables of the environment, that are wrong."""
+    return QiError.validation("INVALID_LLM_CONFIG", message, **context)
+
+
 def invalid_prompt(message: str) -> QiError:
     """INVALID_PROMPT [VALIDATION]: nothing was sent."""
     return QiError.validation("INVALID_PROMPT", message)
@@ -181,6 +195,16 @@ def invalid_output(message: str, **context: object) -> QiError:
 def unsupported(provider: str, what: str) -> QiError:
     """UNSUPPORTED [VALIDATION]: the provider has no such operation."""
     return QiError.validation("UNSUPPORTED", f"{provider} can't {what}", provider=provider)
+
+
+def without(error: QiError, secrets: Collection[str]) -> QiError:
+    """Return the error, or one like it without these: a server may repeat what it was sent."""
+    message = error.message
+    for secret in secrets:
+        message = message.replace(secret, "…")
+    if message == error.message:
+        return error
+    return QiError.create(error.code, message, error.category, error.context, error.cause)
 
 
 def _error(row: _Row, context: Mapping[str, object]) -> QiError:

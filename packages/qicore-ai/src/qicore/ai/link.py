@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from qicore.ai.access import place_of, secrets_in
 from qicore.ai.config import CONNECTION, LLMConfig
-from qicore.ai.errors import timed_out, to_error
-from qicore.ai.provider import Provider, open_provider
+from qicore.ai.errors import timed_out, to_error, without
+from qicore.ai.messages import under
+from qicore.ai.provider import ChatRequest, Provider, open_provider
 from qicore.base import Failure, QiError, Result, Success
 from qicore.resilience import CircuitBreaker, CircuitBreakers, Permit
 
@@ -80,19 +83,22 @@ class Route:
         self.config = config
         self._breakers = breakers
 
+    def request(self, asked: ChatRequest) -> ChatRequest:
+        """Return what is asked on this way: with the options here, and below the system message here."""
+        return replace(asked, config=self.config, messages=under(self.config.system, asked.messages))
+
     def breaker(self, model: str) -> CircuitBreaker | None:
         """Return the circuit breaker of a model: a server may be well, and one of its models ill."""
         if self._breakers is None:
             return None
-        return self._breakers.get(f"{self.link.provider.name}:{self.config.base_url or ''}:{model}")
+        # The name stands in errors and logs.
+        return self._breakers.get(f"{self.link.provider.name}:{place_of(self.config.base_url)}:{model}")
 
     def translate(self, exception: BaseException, model: str) -> QiError:
         """Return the error for what was raised."""
-        if self.links.closed:
-            return _client_closed().with_cause(
-                to_error(exception, provider=self.link.provider.name, model=model)
-            )
-        return to_error(exception, provider=self.link.provider.name, model=model)
+        error = to_error(exception, provider=self.link.provider.name, model=model)
+        error = without(error, secrets_in(self.config.api_key, self.config.base_url))
+        return _client_closed().with_cause(error) if self.links.closed else error
 
     def late(self, seconds: float, what: str, model: str) -> QiError:
         """Return the error for a deadline that has passed."""

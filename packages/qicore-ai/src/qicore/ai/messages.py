@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from qicore.ai.errors import invalid_prompt
 from qicore.base import Failure, QiError, Result, Success
 
-__all__ = ["Image", "Message", "Prompt", "Role", "ToolCall", "as_messages"]
+__all__ = ["Image", "Message", "Prompt", "Role", "ToolCall", "as_messages", "under"]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 _ROLES: Final = ("system", "user", "assistant", "tool")
@@ -42,6 +43,8 @@ class Image:
     @classmethod
     def create(cls, data: bytes) -> Result[Image]:
         """Return an image of these bytes: PNG, JPEG, GIF or WebP; INVALID_PROMPT [VALIDATION] for others."""
+        if not isinstance(cast("object", data), bytes):
+            return Failure(invalid_prompt("an image is made of bytes"))
         for signature, media_type in _SIGNATURES:
             if data.startswith(signature):
                 return Success(cls(data, media_type))
@@ -132,8 +135,8 @@ Prompt: TypeAlias = str | Message | Iterable[Message]
 """What a chat begins with: the text of a user, one message, or several."""
 
 
-def as_messages(prompt: Prompt, system: str = "") -> tuple[Message, ...]:
-    """Return the messages of a prompt, below what the system says; a QiError INVALID_PROMPT is raised."""
+def as_messages(prompt: Prompt) -> tuple[Message, ...]:
+    """Return the messages of a prompt; a QiError INVALID_PROMPT is raised."""
     if isinstance(prompt, str):
         messages: tuple[Message, ...] = (Message.user(prompt),)
     elif isinstance(prompt, Message):
@@ -141,12 +144,17 @@ def as_messages(prompt: Prompt, system: str = "") -> tuple[Message, ...]:
     else:
         try:
             messages = tuple(prompt)
-        except TypeError:
-            raise invalid_prompt(_WANTED) from None
+        except Exception as error:  # what is no iterable, or fails while it is read
+            raise invalid_prompt(_WANTED) from error
     if not messages:
         raise invalid_prompt("a prompt needs at least one message")
     for number, message in enumerate(messages, 1):
         _check(number, message)
+    return messages
+
+
+def under(system: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return the messages below what the system says, unless they have a system message of their own."""
     if system and messages[0].role != "system":
         return (Message.system(system), *messages)
     return messages
@@ -173,3 +181,16 @@ def _check(number: int, message: object) -> None:
     images = cast("tuple[object, ...]", message.images)
     if type(images) is not tuple or not all(isinstance(each, Image) for each in images):
         raise invalid_prompt(f"message {number}: images must be a tuple of Image")
+    calls = cast("tuple[object, ...]", message.tool_calls)
+    if type(calls) is not tuple or not all(map(_is_call, calls)):
+        raise invalid_prompt(f"message {number}: tool_calls must be a tuple of ToolCall, that JSON can hold")
+
+
+def _is_call(call: object) -> bool:
+    if not isinstance(call, ToolCall) or not isinstance(cast("object", call.arguments), Mapping):
+        return False
+    try:
+        json.dumps(dict(call.arguments), sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return all(isinstance(text, str) for text in cast("tuple[object, ...]", (call.name, call.id)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar, cast
 
@@ -12,6 +12,7 @@ from qicore.ai.link import Route
 from qicore.ai.provider import Provider
 from qicore.ai.responses import ModelInfo, PullProgress
 from qicore.base import Failure, Result
+from qicore.base.options import Checks
 
 __all__ = ["Models"]
 
@@ -52,10 +53,23 @@ class Models:
         tell something new, LLM_TIMEOUT [TIMEOUT] otherwise. Cancelling it closes the connection; Ollama
         goes on from there when the model is pulled again. MODEL_NOT_FOUND, UNSUPPORTED [VALIDATION].
         """
+        wrong = Checks().seconds("between", between, none=True).wrong
+        if wrong:
+            return Failure(invalid_prompt(wrong[0]))
 
         async def fetch(provider: Provider) -> None:
             async with aclosing(provider.pull_model(name)) as progress:
-                while (step := await _next(progress, between)) is not None:
+                while True:
+                    limit = asyncio.timeout(between)
+                    try:
+                        async with limit:
+                            step = await anext(progress, None)
+                    except TimeoutError:
+                        if not limit.expired():
+                            raise
+                        raise self._route.late(between or 0.0, "progress", name) from None
+                    if step is None:
+                        return
                     if on_progress is not None:
                         on_progress(step)
 
@@ -72,8 +86,3 @@ class Models:
         self, model: str, operation: Callable[[Provider], Awaitable[T]], *, limited: bool = True
     ) -> Result[T]:
         return await self._route.call(model, operation, asyncio.get_running_loop().time(), limited=limited)
-
-
-async def _next(progress: AsyncGenerator[PullProgress, None], between: float | None) -> PullProgress | None:
-    async with asyncio.timeout(between):
-        return await anext(progress, None)

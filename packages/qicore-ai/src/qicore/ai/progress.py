@@ -21,7 +21,7 @@ class ProgressBar:
 
     def __init__(self, console: Console | None = None) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
@@ -32,6 +32,7 @@ class ProgressBar:
     def __call__(self, step: PullProgress) -> None:
         """Show how far it is."""
         name = step.digest.removeprefix("sha256:")[:12] or step.status
+        name = "".join(character for character in name if character.isprintable())  # a server's words
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = self._progress.add_task(name, total=step.total or None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 from qicore.ai.config import LLMConfig
+from qicore.ai.errors import invalid_config, to_error
 from qicore.ai.messages import Message
 from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Timings, Usage
 from qicore.ai.tools import Tool
@@ -141,13 +142,15 @@ def open_provider(name: object, config: LLMConfig) -> Result[Provider]:
     factory = _providers.get(name) if isinstance(name, str) else None
     if factory is None:
         known = ", ".join(sorted(_providers))
-        return Failure(
-            QiError.validation("INVALID_LLM_CONFIG", f"there is no provider {name!r}; there are: {known}")
-        )
+        return Failure(invalid_config(f"there is no provider {name!r}; there are: {known}"))
     try:
         return Success(factory(config))
     except ImportError as error:
         message = f"{error.name} is not installed: pip install 'qicore-ai[{name}]'"
-        return Failure(QiError.validation("INVALID_LLM_CONFIG", message, missing=error.name or ""))
+        return Failure(invalid_config(message, missing=error.name or ""))
     except QiError as error:
         return Failure(error)
+    except Exception as error:  # noqa: BLE001 - variables that the libraries read, and the providers of users
+        cause = to_error(error, provider=name)
+        made = invalid_config(f"the provider {name} could not be made: {cause.message}")
+        return Failure(made.with_cause(cause))

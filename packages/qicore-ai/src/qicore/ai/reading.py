@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from qicore.ai.errors import no_json, unreadable
 
-__all__ = ["as_object", "count_of", "entries_of", "parse_object"]
+__all__ = ["arguments_of", "as_object", "count_of", "entries_of", "parse_object", "readable"]
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
@@ -27,6 +27,30 @@ def as_object(given: object) -> dict[str, Any]:
     """Return what was given, if it is an object."""
     if type(given) is not dict:
         raise unreadable("something that is no object")
+    return cast("dict[str, Any]", given)
+
+
+def readable(text: str) -> str:
+    r"""Return a text that can be shown and sent: what JSON can write and UTF-8 can't becomes U+FFFD.
+
+    >>> readable("\ud83d\ude00 \ud83d") == "\U0001f600 \ufffd"
+    True
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def arguments_of(given: object) -> dict[str, Any]:
+    """Return the arguments of a call, if they are an object that can be sent back as it came."""
+    if type(given) is not dict:
+        raise unreadable("a tool call that is none")
+    try:
+        json.dumps(given, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise unreadable("a tool call that is none") from None
     return cast("dict[str, Any]", given)
 
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from qicore.ai.errors import invalid_prompt
 from qicore.ai.messages import Message
+from qicore.ai.responses import ChatResponse
+from qicore.base import QiError
 
 __all__ = ["Shape"]
 
@@ -19,18 +22,16 @@ class Shape(Generic[T]):
     __slots__ = ("_adapter", "_name", "schema")
 
     def __init__(self, into: type[T]) -> None:
-        """Prepare it; TypeError for a type that pydantic doesn't know, or that JSON can't hold."""
+        """Prepare it; a QiError INVALID_PROMPT is raised for a type of which JSON can't hold a value."""
         try:
             self._adapter: TypeAdapter[T] = TypeAdapter(into)
-            schema = self._adapter.json_schema()
+            self.schema: Mapping[str, Any] = self._adapter.json_schema()
         except Exception as error:
-            raise TypeError(f"an answer can't be a {into!r}: {type(error).__name__}") from error
-        # Providers want an object at the top.
-        self.schema: Mapping[str, Any] = schema
+            raise invalid_prompt(f"an answer can't be a {into!r}: {type(error).__name__}") from error
         self._name = getattr(into, "__name__", str(into))
 
     def read(self, text: str) -> tuple[T | None, str]:
-        """Return the value, or what is wrong with the text."""
+        """Return the value, or what is wrong with the text; a QiError is raised for what the type raises."""
         try:
             return self._adapter.validate_json(_bare(text)), ""
         except ValidationError as error:
@@ -39,6 +40,15 @@ class Shape(Generic[T]):
                 f"{'.'.join(map(str, problem['loc'])) or 'the answer'}: {problem['msg']}"
                 for problem in problems
             )
+        except Exception as error:
+            raise QiError.from_exception(error) from error
+
+    def fits(self, response: ChatResponse) -> bool:
+        """Whether the answer is a value."""
+        try:
+            return not self.read(response.text)[1]
+        except QiError:
+            return False
 
     def repair(self, text: str, problems: str) -> tuple[Message, Message]:
         """Return what to say to a model whose answer does not fit."""

@@ -13,7 +13,9 @@ from typing import Any, Final, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
+from qicore.ai.errors import invalid_prompt
 from qicore.ai.messages import ToolCall
+from qicore.ai.reading import readable
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 
 __all__ = ["Tool", "Toolbox", "ToolsGiven", "as_toolbox"]
@@ -93,12 +95,14 @@ class Tool:
         what the function raised, which is logged and not shown. A function that is not async runs in a
         thread.
         """
-        checked = self._checked(arguments)
-        values = checked.data
-        if values is None:
-            return Failure(cast("QiError", checked.error))
-        function = cast("Callable[..., Any]", self.function)
+        function = self.function
+        if function is None or self._model is None:
+            return Failure(QiError.validation("UNSUPPORTED", f"the tool {self.name} has no function"))
         try:
+            checked = _checked(self.name, self._model, arguments)
+            values = checked.data
+            if values is None:
+                return Failure(cast("QiError", checked.error))
             if inspect.iscoroutinefunction(inspect.unwrap(function)):
                 answer: Any = await cast("Awaitable[Any]", function(**values))
             else:
@@ -114,23 +118,24 @@ class Tool:
             )
         return cast("Result[Any]", answer) if isinstance(answer, Success | Failure) else Success(answer)
 
-    def _checked(self, arguments: Mapping[str, Any]) -> Result[dict[str, Any]]:
-        if self.function is None or self._model is None:
-            return Failure(QiError.validation("UNSUPPORTED", f"the tool {self.name} has no function"))
-        try:
-            values = self._model.model_validate_json(json.dumps(dict(arguments)), strict=True, by_alias=True)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{_path(problem['loc'])}: {problem['msg']}"
-                for problem in error.errors(include_url=False, include_context=False, include_input=False)
-            )
-        except (TypeError, ValueError):
-            problems = "the arguments are no JSON object"
-        else:
-            names = {name: cast("str", info.alias) for name, info in type(values).model_fields.items()}
-            given = values.model_fields_set
-            return Success({alias: getattr(values, name) for name, alias in names.items() if name in given})
-        return Failure(QiError.validation("INVALID_ARGUMENTS", f"{self.name}: {problems}", tool=self.name))
+
+def _checked(tool: str, model: type[BaseModel], arguments: Mapping[str, Any]) -> Result[dict[str, Any]]:
+    try:
+        text = json.dumps(dict(arguments))
+    except (TypeError, ValueError, RecursionError):
+        return _wrong(tool, "the arguments are no JSON object")
+    try:
+        values = model.model_validate_json(text, strict=True, by_alias=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        return _wrong(tool, "; ".join(f"{_path(problem['loc'])}: {problem['msg']}" for problem in problems))
+    names = {name: cast("str", info.alias) for name, info in model.model_fields.items()}
+    given = values.model_fields_set
+    return Success({alias: getattr(values, name) for name, alias in names.items() if name in given})
+
+
+def _wrong(tool: str, problems: str) -> Failure:
+    return Failure(QiError.validation("INVALID_ARGUMENTS", f"{tool}: {problems}", tool=tool))
 
 
 ToolsGiven: TypeAlias = Iterable[Tool | Callable[..., Any]]
@@ -165,16 +170,19 @@ class Toolbox:
 
 
 def as_toolbox(tools: ToolsGiven) -> Toolbox:
-    """Return the tools of functions and tools; TypeError and ValueError for what can be none."""
-    return Toolbox(tool if isinstance(tool, Tool) else Tool.from_function(tool) for tool in tools)
+    """Return the tools of functions and tools; a QiError INVALID_PROMPT is raised for what can be none."""
+    try:
+        return Toolbox(tool if isinstance(tool, Tool) else Tool.from_function(tool) for tool in tools)
+    except Exception as error:  # what annotations raise is up to whoever wrote them
+        raise invalid_prompt(f"tools: {error}") from error
 
 
 def _shown(name: str, value: object) -> str:
     if isinstance(value, str):
-        return value
+        return readable(value)
     try:
         return TypeAdapter(Any).dump_json(value).decode("utf-8")
-    except ValueError:  # pydantic's PydanticSerializationError is one
+    except Exception:  # the serializers of somebody's types are called here
         logger.exception("the answer of the tool %s is no JSON", name)
         return f"TOOL_FAILED: the tool {name} failed"
 

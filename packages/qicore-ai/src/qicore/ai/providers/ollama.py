@@ -19,12 +19,13 @@ from typing import Any, Final, cast
 
 import httpx
 import ollama
+from qicore.ai.access import authorization
 from qicore.ai.config import LLMConfig
 from qicore.ai.errors import RefusedError, broken_off, status_error, unreadable
 from qicore.ai.limits import response_hooks, rest_of
 from qicore.ai.messages import Message, ToolCall
 from qicore.ai.provider import Answer, ChatRequest, Embedded, Finish
-from qicore.ai.reading import as_object, count_of, entries_of, parse_object
+from qicore.ai.reading import arguments_of, as_object, count_of, entries_of, parse_object, readable
 from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Timings, Usage
 
 __all__ = ["OllamaProvider"]
@@ -40,10 +41,11 @@ class OllamaProvider:
 
     def __init__(self, config: LLMConfig) -> None:
         headers = {"Accept-Encoding": "identity", **config.headers}
-        if config.api_key is not None:
-            headers["Authorization"] = f"Bearer {config.api_key}"
+        known_by = authorization(config.api_key, config.base_url, "OLLAMA_API_KEY")
+        if known_by is not None:
+            headers["Authorization"] = known_by
         self._client = ollama.AsyncClient(
-            config.base_url,
+            config.base_url,  # the client leaves user and password away
             headers=headers,
             # Deadlines are the client's: they cover more than one read.
             timeout=httpx.Timeout(None, connect=config.connect_timeout),
@@ -268,6 +270,8 @@ def _piece(kind: str, part: Mapping[str, Any], number: int) -> tuple[str, str, t
     thinking = said.get("thinking") or ""
     if type(text) is not str or type(thinking) is not str:
         raise unreadable("a text that is none")
+    if not (text.isascii() and thinking.isascii()):
+        text, thinking = readable(text), readable(thinking)
     return text, thinking, _calls(calls, number) if calls else ()
 
 
@@ -275,11 +279,11 @@ def _calls(given: object, number: int) -> tuple[ToolCall, ...]:
     calls: list[ToolCall] = []
     for index, each in enumerate(cast("list[object]", given) if type(given) is list else [None], number + 1):
         function = _dict(_dict(each).get("function"))
-        name, arguments = function.get("name"), function.get("arguments", {})
-        if not isinstance(name, str) or type(arguments) is not dict:
+        name = function.get("name")
+        if not isinstance(name, str):
             raise unreadable("a tool call that is none")
         # Ollama's calls have no identity; answers go by their order and the name of the tool.
-        calls.append(ToolCall(name, _dict(arguments), f"call_{index}"))
+        calls.append(ToolCall(readable(name), arguments_of(function.get("arguments", {})), f"call_{index}"))
     return tuple(calls)
 
 
@@ -312,4 +316,4 @@ def _info(details: dict[str, Any]) -> ModelInfo:
 
 def _text(part: Mapping[str, Any], name: str) -> str:
     value = part.get(name)
-    return value if isinstance(value, str) else ""
+    return readable(value) if isinstance(value, str) else ""

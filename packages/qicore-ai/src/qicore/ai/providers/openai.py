@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import sys
 from array import array
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
@@ -16,12 +15,13 @@ from urllib.parse import quote
 
 import httpx2
 import openai
+from qicore.ai.access import authorization, base_url
 from qicore.ai.config import LLMConfig
 from qicore.ai.errors import broken_off, invalid_prompt, no_json, unreadable, unsupported
 from qicore.ai.limits import response_hooks, rest_of
 from qicore.ai.messages import Message, ToolCall
 from qicore.ai.provider import Answer, ChatRequest, Embedded, Finish
-from qicore.ai.reading import as_object, count_of, entries_of, parse_object
+from qicore.ai.reading import arguments_of, as_object, count_of, entries_of, parse_object, readable
 from qicore.ai.responses import ChatChunk, ModelInfo, PullProgress, Usage
 
 __all__ = ["OpenAIProvider"]
@@ -34,11 +34,14 @@ class OpenAIProvider:
 
     def __init__(self, config: LLMConfig) -> None:
         timeout = httpx2.Timeout(None, connect=config.connect_timeout)
+        headers = {"Accept-Encoding": "identity", **config.headers}
+        known_by = authorization(config.api_key, config.base_url, "OPENAI_API_KEY")
+        if known_by is not None:
+            headers["Authorization"] = known_by
         self._client = openai.AsyncOpenAI(
-            # Servers of one's own want no key, and the client wants one.
-            api_key=config.api_key or os.environ.get("OPENAI_API_KEY") or "none",
-            base_url=config.base_url,
-            default_headers={"Accept-Encoding": "identity", **config.headers},
+            api_key="none",  # servers of one's own want no key, and the client wants one
+            base_url=base_url(config.base_url, "OPENAI_BASE_URL"),
+            default_headers=headers,
             # A call is one request: retries are a policy around it, and deadlines cover more than one read.
             max_retries=0,
             timeout=timeout,
@@ -60,6 +63,8 @@ class OpenAIProvider:
     async def _read(self, answer: Awaitable[object]) -> dict[str, Any]:
         try:
             given = await answer
+        except UnicodeEncodeError:
+            raise  # the request is what is wrong
         except (ValueError, RecursionError) as error:
             raise no_json() from error
         # A text is what the client gives for a content type that is none of JSON.
@@ -104,10 +109,11 @@ class OpenAIProvider:
                     continue
                 choice = choices[0]
                 delta = choice["delta"]
-                if delta.get("tool_calls"):
-                    calls.take(delta["tool_calls"])
+                more = delta.get("tool_calls")
+                if more:
+                    calls.take(more)
                 text, thinking = _text(delta, "content"), _thinking(delta)
-                if text or thinking:
+                if text or thinking or more:  # a part of a call is a sign of life
                     yield ChatChunk(text, thinking)
                 reason = choice.get("finish_reason")
             if calls:
@@ -189,12 +195,12 @@ class _Calls:
         calls: list[ToolCall] = []
         for index, (identity, name, text) in sorted(self._pieces.items()):
             try:
-                arguments = json.loads(text or "{}")
+                arguments = arguments_of(json.loads(text or "{}"))
             except (ValueError, RecursionError):
-                arguments = None
-            if not name or not isinstance(arguments, dict):
+                raise unreadable("a tool call that is none") from None
+            if not name:
                 raise unreadable("a tool call that is none")
-            calls.append(ToolCall(name, cast("dict[str, Any]", arguments), identity or f"call_{index + 1}"))
+            calls.append(ToolCall(name, arguments, identity or f"call_{index + 1}"))
         return tuple(calls)
 
 
@@ -278,7 +284,7 @@ def _info(details: dict[str, Any]) -> ModelInfo:
 def _thinking(said: Mapping[str, Any]) -> str:
     """What the model thought: vLLM, llama.cpp and others send it as `reasoning_content` or `reasoning`."""
     found = said.get("reasoning_content") or said.get("reasoning")
-    return found if isinstance(found, str) else ""
+    return readable(found) if isinstance(found, str) else ""
 
 
 def _vector(given: object) -> list[float]:
@@ -293,8 +299,8 @@ def _vector(given: object) -> list[float]:
 
 def _finish(model: object, reason: object, usage: object) -> Finish:
     return Finish(
-        str(model or ""),
-        str(reason or "stop"),
+        readable(str(model or "")),
+        readable(str(reason or "stop")),
         Usage(count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens")),
     )
 
@@ -303,4 +309,6 @@ def _text(holder: Mapping[str, Any], name: str) -> str:
     value = holder.get(name)
     if value is not None and type(value) is not str:
         raise unreadable("a text that is none")
-    return value or ""
+    if not value:
+        return ""
+    return value if value.isascii() else readable(value)
