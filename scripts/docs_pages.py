@@ -27,6 +27,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     nav: list[dict[str, Any]] = [
         {"qicore": "index.md"},
         {"Getting started": "getting-started.md"},
+        {"Tutorial": "tutorial.md"},
         {"How to": [{file.stem: f"howto/{file.name}"} for file in _howtos()]},
         {"Components": [{each.name: f"components/{each.component}.md"} for each in every]},
         {"Reference": [{each.module: f"reference/{each.component}.md"} for each in every]},

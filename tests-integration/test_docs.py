@@ -1,8 +1,11 @@
 """The pages of the project say what is so, and the site is complete and fetches nothing."""
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -11,20 +14,15 @@ from charts import chart, seconds
 from check_links import main, problems
 from docs_examples import fence
 from qicore.base import ErrorCategory
-from qicore_testkit import read_examples, run_example
+from qicore.http import HTTPConfig, SyncHTTPClient
+from qicore_testkit import read_examples, run_example, run_page
 from workspace import ROOT, environment, packages
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/getting-started.md"])
-def test_examples_print_what_the_page_shows(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_readme_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    examples = read_examples(ROOT / page)
-    assert any(example.output for example in examples)
-    namespace: dict[str, object] = {"__name__": "page"}
-    for example in examples:
-        run_example(example, namespace)
+    assert any(example.output for example in read_examples(ROOT / "README.md"))
+    run_page(ROOT / "README.md")
 
 
 def test_the_readme_maps_every_package() -> None:
@@ -177,3 +175,75 @@ def test_a_link_that_leads_nowhere_is_a_problem(
 
 def test_a_site_without_pages_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path) == [f"{tmp_path}: there is no page"]
+
+
+def pages_with_code() -> list[str]:
+    """The pages under docs/ that show Python, but for examples and designs."""
+    folder = ROOT / "docs"
+    every = [*folder.glob("*.md"), *folder.glob("howto/*.md")]
+    return sorted(str(file.relative_to(ROOT)) for file in every if "```python" in file.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("page", pages_with_code())
+def test_the_code_of_a_page_runs_as_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    examples = read_examples(ROOT / page)
+    assert any(example.output for example in examples)
+    with unchanged_environment():
+        run_page(ROOT / page)
+
+
+@contextmanager
+def unchanged_environment() -> Generator[None]:
+    """Undo what the code of a page sets in the environment."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of the tutorial."""
+    monkeypatch.chdir(tmp_path)
+    for example in read_examples(ROOT / "docs" / "tutorial.md"):
+        if example.title:
+            run_example(example, {})
+    return tmp_path
+
+
+def test_the_tests_of_the_tutorial_pass(shelf: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_service.py"]
+    done = subprocess.run(command, cwd=shelf, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def test_the_service_of_the_tutorial_starts_answers_and_ends(shelf: Path) -> None:
+    command = [sys.executable, "service.py"]
+    env = environment(SHELF_PORT="0")
+    with subprocess.Popen(command, cwd=shelf, env=env, stderr=subprocess.PIPE, text=True) as service:
+        assert service.stderr is not None
+        try:
+            lines = iter(service.stderr)
+            url = next(found[0] for line in lines if (found := re.search(r"http://[\d.]+:\d+", line)))
+            with SyncHTTPClient.create(HTTPConfig(base_url=url)).unwrap() as client:
+                assert client.post("/bookmarks", json={"url": "https://example.org/"}).is_success
+                assert client.get("/health/ready").is_success
+                assert client.get("/docs").is_success
+            service.terminate()
+            rest = list(lines)
+        finally:
+            service.kill()
+    assert service.returncode == 0, rest
+    assert all(line.startswith("{") for line in rest), "every line of the log is JSON"
+
+
+def test_the_service_of_the_tutorial_tells_a_wrong_setting(shelf: Path) -> None:
+    env = environment(SHELF_PORT="eighty")
+    command = [sys.executable, "service.py"]
+    done = subprocess.run(command, cwd=shelf, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "environment variable SHELF_PORT" in done.stderr

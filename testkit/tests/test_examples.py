@@ -1,8 +1,9 @@
+import sys
 import traceback
 from pathlib import Path
 
 import pytest
-from qicore_testkit import Example, read_examples, run_example
+from qicore_testkit import Example, read_examples, run_example, run_page
 
 PAGE = """\
 # Page
@@ -76,3 +77,56 @@ def test_a_failure_points_at_its_line_in_the_page() -> None:
 
 def test_an_ellipsis_stands_for_what_changes() -> None:
     run_example(Example(Path("page.md"), 1, "print('took', 12, 'ms')\n", "took ... ms\n"), {})
+
+
+FILES = """\
+```yaml title="conf/app.yaml"
+port: 8080
+```
+
+```python title="half.py"
+def half(number: int) -> float:
+    return number / 2
+```
+
+```python
+import asyncio
+from pathlib import Path
+
+event = asyncio.Event()
+print(Path("conf/app.yaml").read_text(), end="")
+```
+```text
+port: 8080
+```
+
+```python
+event.set()
+await event.wait()
+from half import half
+print(half(3))
+```
+```text
+1.5
+```
+"""
+
+
+def test_a_block_with_a_title_is_a_file_and_one_without_may_await(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(FILES, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    run_page(page)
+    assert (tmp_path / "half.py").is_file()
+    assert "half" not in sys.modules
+    assert str(tmp_path) not in sys.path
+
+
+def test_a_page_that_says_something_else_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(FILES.replace("1.5", "2"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AssertionError, match=r"page\.md:"):
+        run_page(page)

@@ -1,6 +1,6 @@
 """What the test suites of the qicore packages share."""
 
-from qicore_testkit.examples import Example, read_examples, run_example
+from qicore_testkit.examples import Example, read_examples, run_example, run_page
 from qicore_testkit.face import PublicFace
 
-__all__ = ["Example", "PublicFace", "read_examples", "run_example"]
+__all__ = ["Example", "PublicFace", "read_examples", "run_example", "run_page"]
