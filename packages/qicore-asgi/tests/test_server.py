@@ -1,6 +1,7 @@
 """The server in its own process, over real sockets."""
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
@@ -127,6 +128,15 @@ async def test_from_start_to_stop(http: str) -> None:
     assert (await server.health()).unwrap().healthy is False
     assert (await server.start()).is_success
     assert (await server.shutdown()).is_success
+
+
+@BOTH
+async def test_the_log_of_requests_leaves_out_the_query(http: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "uvicorn.access"):
+        async with serving(App(), http=http, access_log=True) as (_, url), httpx.AsyncClient() as client:
+            await client.get(f"{url}/where?token=hunter2&x=?")
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "uvicorn.access")
+    assert line.endswith('- "GET /where HTTP/1.1" 200')
 
 
 async def test_one_of_two_starts_at_once_wins() -> None:

@@ -99,3 +99,34 @@ def test_a_key_of_a_megabyte_is_judged_in_time_and_on_the_safe_side(log: Logger,
 def test_unicode_does_not_hide_a_key(log: Logger, memory: Memory) -> None:
     log.info("x", mein_password_für_alles=SECRET)
     assert SECRET not in json.dumps(memory.lines())
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_password_in_a_url_never_shows(form: Any) -> None:
+    memory = Memory()
+    log = Logger.create(LogConfig(destination=memory, format=form)).unwrap()
+    url = f"redis://ann:{SECRET}@host:6379/0"
+    with bound_contextvars(where=url):
+        log.info(f"no answer from {url}", server=url, again=[f"<{url}>"], quoted=f'"{url}"')
+        log.error("failed", error=ValueError(url))
+        log.raw.info("by structlog", server=url)
+    shown = memory.getvalue().decode()
+    assert SECRET not in shown
+    assert shown.count("redis://ann:[REDACTED]@host:6379/0") == 5 + 2 + 2
+
+
+@pytest.mark.parametrize(
+    "text", ["http://host/a:b@c", "http://ann@host/", "a:b@c", "http://host/?q=a:b@c", "://"]
+)
+def test_what_is_no_password_in_a_url_stays(text: str) -> None:
+    memory = Memory()
+    Logger.create(LogConfig(destination=memory, format="json")).unwrap().info(text)
+    assert memory.lines()[0]["event"] == text
+
+
+@given(st.text(alphabet='a:/@?"\\ \n', max_size=60))
+def test_lines_stay_json_whatever_looks_like_a_url(text: str) -> None:
+    memory = Memory()
+    Logger.create(LogConfig(destination=memory, format="json")).unwrap().info(text, text=text)
+    (line,) = memory.lines()
+    assert line["event"] == line["text"]

@@ -58,7 +58,7 @@ class ServerConfig:
         max_requests_jitter: up to how many more, so that workers are not replaced all at once.
         reload: replace the workers when a source file changes; for development.
         reload_dirs: directories to watch; `app_dir` when there are none.
-        access_log: let uvicorn log each request.
+        access_log: let uvicorn log each request, without the query of its URL.
     """
 
     host: str = "127.0.0.1"

@@ -41,6 +41,19 @@ class Watch:
         self.since = 0.0
 
 
+class AccessLogger:
+    """uvicorn's log of requests, without the query of each: tokens and signatures travel there."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def info(self, message: str, client: str, method: str, target: str, *more: object) -> None:
+        """Log a request as uvicorn does."""
+        self._logger.info(message, client, method, target.partition("?")[0], *more)
+
+
 class Bounded:
     """What is added to uvicorn's protocols, of which it is the first base."""
 
@@ -50,12 +63,15 @@ class Bounded:
     flow: Any
     cycle: Any
     scope: Any
+    access_logger: Any
     connections: set[Any]
     loop: asyncio.AbstractEventLoop
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.access_log = self.rules.access_log
+        if self.access_log:
+            self.access_logger = AccessLogger(self.access_logger)
         self.watch = Watch()
 
     def connection_made(self, transport: Any) -> None:

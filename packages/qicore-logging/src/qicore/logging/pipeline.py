@@ -14,6 +14,7 @@ from qicore.logging.context import CURRENT
 from qicore.logging.escapes import escape_json, scalar_text
 from qicore.logging.exceptions import expand_exception
 from qicore.logging.losses import Losses
+from qicore.logging.redaction import hide_passwords
 from qicore.logging.rendering import Renderer, render_json
 from qicore.logging.sinks import Sink
 from structlog.exceptions import DropEvent
@@ -38,6 +39,7 @@ STRUCTLOG_METHODS: Final = {
 _EXACT: Final = frozenset((str, int, bool, NoneType))  # with finite floats: what orjson renders as we do
 _INFINITY: Final = float("inf")
 _DEL: Final = 0x7F
+_URL: Final = b"://"
 _SECOND: Final = 1_000_000_000
 _NO_SECOND: Final = (-1, "", "")
 _LAST_KEYS: Final = ("exception", "stack")
@@ -163,7 +165,9 @@ class Pipeline:
                         None,
                         _NEWLINE,
                     )
-                    self._write(line if line.isascii() and _DEL not in line else escape_json(line))
+                    if not line.isascii() or _DEL in line:
+                        line = escape_json(line)
+                    self._write(hide_passwords(line) if _URL in line else line)
                     return
         except Exception:  # noqa: BLE001, S110 - whatever it was, the careful way deals with it
             pass
@@ -188,7 +192,7 @@ class Pipeline:
             return
         except Exception as problem:  # noqa: BLE001 - logging never takes its caller down
             line = self._make_do(level, message, problem)
-        self._write(line)
+        self.write(line)
 
     def assemble(
         self,
@@ -233,7 +237,7 @@ class Pipeline:
 
     def write(self, line: bytes) -> None:
         """Hand a line to the destination."""
-        self._write(line)
+        self._write(hide_passwords(line) if _URL in line else line)
 
     def _with_structlog_variables(self, bound: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that are bound in any way; structlog's own variables give way to the others."""

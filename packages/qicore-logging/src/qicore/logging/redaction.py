@@ -1,10 +1,10 @@
-"""Which keys name a secret."""
+"""Which keys name a secret, and where a URL holds one."""
 
 import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["DEFAULT_REDACTED_KEYS", "REDACTED", "Redactor"]
+__all__ = ["DEFAULT_REDACTED_KEYS", "REDACTED", "Redactor", "hide_passwords"]
 
 REDACTED: Final = "[REDACTED]"
 """What stands in a line in place of a secret."""
@@ -26,6 +26,17 @@ _ABOUT: Final = frozenset(
 )  # fmt: skip
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _LONG: Final = 200
+# The scheme's end, the user, and the password up to the host (RFC 3986, section 3.2.1), within one string.
+_IN_URL: Final = re.compile(rb'(://[^/?#\s:@"\\]*:)[^/?#\s@"\\]+@')
+
+
+def hide_passwords(line: bytes) -> bytes:
+    """Return a line without the passwords in its URLs.
+
+    >>> hide_passwords(b"redis://ann:hunter2@host/0 is away")
+    b'redis://ann:[REDACTED]@host/0 is away'
+    """
+    return _IN_URL.sub(rb"\1[REDACTED]@", line)
 
 
 class Redactor:
