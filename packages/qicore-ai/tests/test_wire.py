@@ -40,6 +40,17 @@ async def test_a_completion(anyone: LLMClient) -> None:
     assert assert_success(await anyone.stream_generate("The capital of France is").collect()).text
 
 
+async def test_a_completion_comes_in_pieces(anyone: LLMClient) -> None:
+    chunks = [assert_success(result) async for result in anyone.stream_generate("The capital of France is")]
+    *pieces, last = chunks
+    response = last.response
+    assert response is not None
+    assert pieces
+    assert all(piece.response is None for piece in pieces)
+    assert "".join(piece.text for piece in chunks) == response.text != ""
+    assert response.usage.output_tokens > 0
+
+
 async def test_embeddings_are_in_order(anyone: LLMClient) -> None:
     several = assert_success(await anyone.embedding(["one", "two", "three"]))
     single = assert_success(await anyone.embedding("two"))

@@ -72,11 +72,13 @@ class TestCreation:
         with pytest.raises(ValueError, match="must be a QiError"):
             QiError.create("CODE", "message", ErrorCategory.UNKNOWN, None, wrong)
 
-    def test_one_constructor_for_each_category(self) -> None:
-        for category in ErrorCategory:
-            error = getattr(QiError, category.lower())("CODE", "message", code="free", message="free")
-            assert error.category is error.get_category() is category
-            assert error.context == {"code": "free", "message": "free"}
+    @pytest.mark.parametrize("category", ErrorCategory, ids=str)
+    def test_one_constructor_for_each_category(self, category: ErrorCategory) -> None:
+        error = getattr(QiError, category.lower())("CODE", "message", code="free", message="free")
+        assert error.category is error.get_category() is category
+        assert error.context == {"code": "free", "message": "free"}
+        assert error == QiError.create("CODE", "message", category, {"code": "free", "message": "free"})
+        assert error.to_string() == f"{category.value}/CODE: message"
 
     def test_the_time_is_now_in_milliseconds_and_no_part_of_equality(self) -> None:
         early = QiError.from_structured_data({**ERROR.to_structured_data(), "timestamp": 5})

@@ -154,6 +154,19 @@ async def test_many_at_once(cache: Cache[Any]) -> None:
     assert_success(await cache.set_many({}))
 
 
+async def test_what_was_removed_is_gone_and_nothing_else(cache: Cache[Any]) -> None:
+    for key in ("a", "b"):
+        assert_success(await cache.set(key, key.upper()))
+    assert assert_success(await cache.remove("a")) is True
+    assert_failure(await cache.get("a"), "KEY_NOT_FOUND")
+    assert assert_success(await cache.has("a")) is False
+    assert assert_success(await cache.keys()) == ["b"]
+    assert assert_success(await cache.get("b")) == "B"
+    assert assert_success(await cache.remove("a")) is False
+    assert_success(await cache.set("a", "again"))
+    assert assert_success(await cache.get("a")) == "again"
+
+
 async def test_keys_by_pattern(cache: Cache[Any]) -> None:
     names = ["user:1", "user:2", "user:10", "item:1", "user*", "User:1"]
     assert_success(await cache.set_many(dict.fromkeys(names, 1)))

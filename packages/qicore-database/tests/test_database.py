@@ -84,6 +84,34 @@ async def test_update_and_delete_count_what_they_touch(db: Database) -> None:
     assert (await db.delete("users", EveryRow)).unwrap() == 1
 
 
+async def people(db: Database) -> list[tuple[object, ...]]:
+    return (await db.query("SELECT name, age, note FROM users ORDER BY name", into=tuple)).unwrap()
+
+
+async def test_update_changes_what_matches_and_nothing_else(db: Database) -> None:
+    await fill(db)
+    assert (await db.update("users", {"name": "Bob"}, {"age": 7, "note": "x"})).unwrap() == 1
+    assert await people(db) == [("Ann", 30, "-"), ("Bob", 7, "x"), ("Cid", 50, "-")]
+    assert (await db.update("users", {"age": Compare(">", 10)}, {"note": None})).unwrap() == 2
+    assert await people(db) == [("Ann", 30, None), ("Bob", 7, "x"), ("Cid", 50, None)]
+    taken = (await db.update("users", {"name": "Bob"}, {"name": "Ann", "age": 8})).error
+    assert taken is not None
+    assert taken.code == "DB_CONSTRAINT"
+    assert (await db.update("users", {"name": "Eve"}, {"age": 1})).unwrap() == 0
+    assert await people(db) == [("Ann", 30, None), ("Bob", 7, "x"), ("Cid", 50, None)]
+
+
+async def test_delete_removes_what_matches_and_nothing_else(db: Database) -> None:
+    await fill(db)
+    assert (await db.delete("users", {"name": "Eve"})).unwrap() == 0
+    assert (await db.delete("users", {"age": None})).unwrap() == 1
+    assert await people(db) == [("Ann", 30, "-"), ("Cid", 50, "-")]
+    assert (await db.delete("users", {"name": ["Ann", "Bob"]})).unwrap() == 1
+    assert await people(db) == [("Cid", 50, "-")]
+    assert (await db.delete("users", EveryRow)).unwrap() == 1
+    assert await people(db) == []
+
+
 async def test_one_row_where_one_is_demanded(db: Database) -> None:
     await fill(db)
     assert (await db.read_one("users", {"name": "Ann"})).unwrap()["age"] == 30

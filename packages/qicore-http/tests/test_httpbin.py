@@ -32,6 +32,17 @@ async def test_each_method_is_itself(client: HTTPClient, method: str) -> None:
     assert response.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
+async def test_each_method_takes_a_body(client: HTTPClient, method: str) -> None:
+    call = getattr(client, method)
+    seen = (await call("/anything", json={"ü": [1, None]})).unwrap().json()
+    assert (seen["method"], seen["json"]) == (method.upper(), {"ü": [1, None]})
+    seen = (await call("/anything", data={"a": "1 &"})).unwrap().json()
+    assert (seen["method"], seen["form"]) == (method.upper(), {"a": "1 &"})
+    seen = (await call("/anything", content=b"text")).unwrap().json()
+    assert (seen["method"], seen["data"]) == (method.upper(), "text")
+
+
 async def test_head_and_options(client: HTTPClient) -> None:
     head = (await client.head("/get")).unwrap()
     assert (head.status_code, head.content) == (200, b"")

@@ -124,6 +124,45 @@ async def test_a_value_that_is_not_what_the_annotation_says(caplog: pytest.LogCa
     assert "hunter2" not in caplog.text + str(problem)
 
 
+async def test_the_method_of_a_route_is_an_argument() -> None:
+    app = WebApp()
+
+    @app.route("POST", "/users")
+    async def create(user: User) -> Result[User]:
+        return Success(user)
+
+    async def both(name: str) -> Result[str]:
+        return Success(name)
+
+    assert app.route(("put", "DELETE"), "/users/{name}", both) is both
+    client = connect(app)
+    assert (await client.post("/users", json={"id": 1, "name": "Ann"})).json() == {"id": 1, "name": "Ann"}
+    for method in ("PUT", "DELETE"):
+        assert (await client.request(method, "/users/ann")).json() == "ann"
+    assert (await client.get("/users/ann")).status_code == 405
+    assert {path: set(methods) for path, methods in app.openapi()["paths"].items()} == {
+        "/users": {"post"},
+        "/users/{name}": {"put", "delete"},
+    }
+
+
+async def test_a_mounted_application_sees_the_rest_of_the_path() -> None:
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = PlainTextResponse(f"{scope['method']} {scope['root_path']} {scope['path']}", 207)
+        await answer(scope, receive, send)
+
+    app = WebApp()
+    app.get("/mounted-not")(lambda: Success("ours"))
+    app.mount("/mounted", told)
+    client = connect(app)
+    for method in ("GET", "POST", "PROPFIND"):
+        response = await client.request(method, "/mounted/a/b")
+        assert response.status_code == 207
+        assert response.text.split() == [method, "/mounted", "/mounted/a/b"]
+    assert (await client.get("/mounted-not")).json() == "ours"
+    assert problem_of(await client.get("/elsewhere"))["code"] == "NOT_FOUND"
+
+
 async def test_failures_are_problems() -> None:
     app = WebApp(WebConfig(statuses={"TEAPOT": 418}))
 

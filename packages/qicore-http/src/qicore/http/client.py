@@ -195,6 +195,7 @@ class HTTPClient:
 
         `opened` is the Result of an `HTTPStream`, which is closed when the block is left. `timeout` covers
         the head, and the body too when it is given here; `max_response_size` counts when it is given here.
+        For the codes see `request`.
         """
         options.setdefault("max_response_size", None)
 
