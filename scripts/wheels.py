@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from workspace import ROOT, Package, call, conclude, output, packages, select, side_by_side, trial, uv
@@ -39,21 +40,42 @@ def ours(package: Package) -> list[str]:
 
 def environment_of(package: Package, wheels: dict[str, Path], folder: Path, *groups: str) -> Path:
     """Make an environment with the package's wheel and its locked dependencies; return its interpreter."""
+    return environment_with([package], wheels, folder, *groups)
+
+
+def environment_with(chosen: Sequence[Package], wheels: dict[str, Path], folder: Path, *groups: str) -> Path:
+    """Make an environment with these wheels and their locked dependencies; return its interpreter."""
     call(uv(), "venv", "--quiet", "--python", sys.executable, folder)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     only = [part for group in groups for part in ("--group", group)]
     extras = ["--all-extras"] if groups else []
     locked = output(
         *(uv(), "export", "--quiet", "--frozen", "--no-default-groups", "--no-emit-workspace"),
-        *("--package", package.name, *extras, *only),
+        *(part for package in chosen for part in ("--package", package.name)),
+        *extras,
+        *only,
     )
     requirements = folder / "requirements.txt"
     requirements.write_text(locked, encoding="utf-8")
-    install = (uv(), "pip", "install", "--quiet", "--python", python)
-    call(*install, "--requirement", requirements, cwd=folder)
-    # Without --no-deps the index would be asked for the siblings, whose version may be unreleased.
-    call(*install, "--no-deps", *(wheels[name] for name in ours(package)), cwd=folder)
+    names = sorted({name for package in chosen for name in ours(package)})
+    # The lock has decided all versions, with the overrides of the workspace; and without --no-deps the index
+    # would be asked for the siblings, whose version may be unreleased.
+    install = (uv(), "pip", "install", "--quiet", "--python", python, "--no-deps")
+    call(*install, "--requirement", requirements, *(wheels[name] for name in names), cwd=folder)
     return python
+
+
+def copy_of(package: Package, folder: Path) -> Path:
+    """Copy what the tests of a package read, without the code that they are about."""
+    copy = folder / package.name
+    copy.mkdir(parents=True)
+    for name in _BESIDE:
+        source = package.folder / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=_LONG)
+        else:
+            shutil.copy(source, copy / name)
+    return copy
 
 
 def tests(package: Package, wheels: dict[str, Path], folder: Path) -> tuple[bool, str]:
@@ -61,14 +83,7 @@ def tests(package: Package, wheels: dict[str, Path], folder: Path) -> tuple[bool
     python = environment_of(package, wheels, folder / f"env-{package.component}", "test")
     install = (uv(), "pip", "install", "--quiet", "--python", python, "--no-deps")
     call(*install, wheels["qicore-testkit"], cwd=folder)
-    copy = folder / package.name
-    copy.mkdir()
-    for name in _BESIDE:
-        source = package.folder / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=_LONG)
-        else:
-            shutil.copy(source, copy / name)
+    copy = copy_of(package, folder)
     code = f"import sys, {package.module} as m; sys.exit(not m.__file__.startswith(sys.prefix))"
     installed, printed = trial(python, "-c", code, cwd=copy)
     if not installed:

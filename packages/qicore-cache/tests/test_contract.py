@@ -224,15 +224,25 @@ class TestGetOrSet:
 
     async def test_one_that_fails_keeps_nothing_and_all_that_wait_hear_of_it(self, cache: Cache[Any]) -> None:
         calls: list[int] = []
+        begun, go_on = asyncio.Event(), asyncio.Event()
 
         async def fails() -> Result[int]:
             calls.append(1)
-            await asyncio.sleep(0.02)
+            begun.set()
+            await go_on.wait()
             return Failure(QiError.network("NETWORK_ERROR", "connection refused"))
 
-        results = await asyncio.gather(*(cache.get_or_set("a", fails) for _ in range(10)))
-        for result in results:
-            assert_failure(result, "NETWORK_ERROR")
+        async def ask() -> Result[Any]:
+            return await cache.get_or_set("a", fails)
+
+        asked = [asyncio.create_task(ask()) for _ in range(10)]
+        await begun.wait()
+        # What is asked after them is answered after them: then all of them wait.
+        for _ in range(3):
+            await asyncio.gather(*(cache.get(f"other {number}") for number in range(50)))
+        go_on.set()
+        for task in asked:
+            assert_failure(await task, "NETWORK_ERROR")
         assert len(calls) == 1
         assert_failure(await cache.get("a"), "KEY_NOT_FOUND")
         assert assert_success(await cache.get_or_set("a", lambda: 1)) == 1
