@@ -1,5 +1,6 @@
 # What everybody types. `make` alone prints the list; PKG="qicore-http …" narrows a target to these packages,
-# ARGS="…" goes to pytest, ON=3.13 picks the interpreter of test-isolated.
+# ARGS="…" goes to pytest, ON=3.13 picks the interpreter of test-isolated and RESOLUTION=lowest-direct (or highest)
+# other dependencies for it than the locked ones.
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
@@ -69,8 +70,8 @@ build: uv ## Build wheels and sdists into dist/ (PKG narrows)
 		"$(UV)" build --quiet --package "$$name" --out-dir dist; done
 	@ls dist
 
-test-isolated: uv ## Run each package's tests against its own dependencies only (PKG narrows, ON=3.13)
-	@"$(PYTHON)" scripts/isolated.py $(ON:%=--python %) $(PKG)
+test-isolated: uv ## Run each package's tests against its own dependencies only (PKG narrows, ON=3.13, RESOLUTION=lowest-direct)
+	@"$(PYTHON)" scripts/isolated.py $(ON:%=--python %) $(RESOLUTION:%=--resolution %) $(PKG)
 
 test-browser: setup ## Look at the pages that the examples write, in Chromium (ARGS goes to pytest)
 	@$(RUN) python -m pytest tests-browser $(ARGS)
@@ -78,8 +79,8 @@ test-browser: setup ## Look at the pages that the examples write, in Chromium (A
 test-conformance: setup ## Try qicore-mcp with the protocol's own suite, reference server and inspector (ARGS goes to pytest)
 	@$(RUN) python -m pytest tests-conformance $(ARGS)
 
-test-wheels: uv ## Run each package's tests on its built wheel, outside the workspace (PKG narrows)
-	@"$(PYTHON)" scripts/wheels.py $(PKG)
+test-wheels: uv ## Run each package's tests on the wheel of its sdist, outside the workspace (PKG narrows, DIST=dist)
+	@"$(PYTHON)" scripts/wheels.py $(DIST:%=--dist %) $(PKG)
 
 changelog: setup ## Turn the fragments of PKG into the section of its version
 	@test -n "$(PKG)" || { echo "Say which package: make changelog PKG=qicore-x" >&2; exit 2; }

@@ -54,7 +54,20 @@ class Package:
     @property
     def requires(self) -> frozenset[str]:
         """The names of its run-time dependencies, extras left out."""
-        return frozenset(_bare(text) for text in self.project["project"]["dependencies"])
+        return frozenset(bare(text) for text in self.project["project"]["dependencies"])
+
+    @property
+    def requirements(self) -> list[str]:
+        """Its run-time dependencies and those of its extras, as they are written."""
+        project = self.project["project"]
+        extras: Mapping[str, list[str]] = project.get("optional-dependencies", {})
+        return [*project["dependencies"], *(text for texts in extras.values() for text in texts)]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The names of all that its code or its tests may import: run time, extras, the group `test`."""
+        tests: list[str] = self.project.get("dependency-groups", {}).get("test", [])
+        return frozenset(bare(text) for text in [*self.requirements, *tests])
 
 
 def packages(root: Path = ROOT) -> list[Package]:
@@ -78,7 +91,7 @@ def select(names: Sequence[str]) -> list[Package]:
 def dependants(changed: Iterable[str], every: Sequence[Package]) -> set[str]:
     """Return the changed packages and all that stand on them."""
     reached = set(changed)
-    while more := {each.name for each in every if each.requires & reached} - reached:
+    while more := {each.name for each in every if each.needs & reached} - reached:
         reached |= more
     return reached
 
@@ -87,6 +100,11 @@ def uv() -> str:
     """Return the uv of this workspace."""
     program = os.environ.get("UV") or shutil.which(ROOT / ".tools" / "bin" / "uv") or shutil.which("uv")
     return program or sys.exit("uv is not here yet: run `make setup` first")
+
+
+def interpreter_in(folder: Path) -> Path:
+    """Return where a virtual environment has its interpreter."""
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -152,6 +170,7 @@ def output(*command: str | Path, cwd: Path = ROOT) -> str:
     return done.stdout
 
 
-def _bare(requirement: str) -> str:
+def bare(requirement: str) -> str:
+    """Return the name that a requirement begins with, as indexes write it."""
     match = re.match(r"[A-Za-z0-9._-]+", requirement)
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else requirement

@@ -1,25 +1,38 @@
 """The scripts behind the make targets."""
 
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from changed import affected
+from isolated import chosen, outside, resolved, unpinned, untried
 from release_tag import released
-from workspace import ROOT, Package, dependants, environment, uv
+from wheels import only, ours, unlike
+from workspace import ROOT, Package, dependants, environment, output, select, uv
 
 
-def made(name: str, *requires: str, version: str = "0.1.0", folder: Path = ROOT) -> Package:
-    return Package(name, folder, {"project": {"version": version, "dependencies": list(requires)}})
+def made(
+    name: str,
+    *requires: str,
+    version: str = "0.1.0",
+    folder: Path = ROOT,
+    extras: Mapping[str, Sequence[str]] = {},
+    tests: Sequence[str] = (),
+) -> Package:
+    project = {"version": version, "dependencies": list(requires), "optional-dependencies": extras}
+    return Package(name, folder, {"project": project, "dependency-groups": {"test": tests}})
 
 
 EVERY = [
     made("qicore-base"),
-    made("qicore-resilience", "qicore-base>=0.1,<1"),
-    made("qicore-config", "qicore-base>=0.1,<1", "pydantic>=2"),
-    made("qicore-http", "qicore-base>=0.1,<1", "qicore_resilience[testing]>=0.1", "httpx"),
+    made("qicore-resilience", "qicore-base>=0.1,<0.2"),
+    made("qicore-config", "qicore-base>=0.1,<0.2", "pydantic>=2", tests=["pytest>=9"]),
+    made("qicore-http", "qicore-base>=0.1,<0.2", "qicore_resilience[testing]>=0.1", "httpx"),
 ]
 NAMES = [package.name for package in EVERY]
 
@@ -45,6 +58,98 @@ def test_a_change_reaches_what_stands_on_it(files: list[str], names: list[str]) 
 def test_dependants_reach_through_others() -> None:
     assert dependants(["qicore-resilience"], EVERY) == {"qicore-resilience", "qicore-http"}
     assert dependants([], EVERY) == set()
+
+
+def test_what_an_extra_or_a_test_needs_reaches_it_too() -> None:
+    cache = made("qicore-cache", "msgspec", extras={"fleet": ["qicore-resilience>=0.1"]})
+    logging = made("qicore-logging", tests=["qicore-config"])
+    every = [*EVERY, cache, logging]
+    assert affected(["packages/qicore-resilience/x"], every) == [
+        "qicore-resilience",
+        "qicore-http",
+        "qicore-cache",
+    ]
+    assert dependants(["qicore-config"], every) == {"qicore-config", "qicore-logging"}
+    assert cache.requires == {"msgspec"}, "what an extra needs is not needed at run time"
+
+
+def test_a_wheel_stands_on_what_it_needs_at_run_time() -> None:
+    http = select(["qicore-http"])[0]
+    assert ours(http) == ["qicore-base", "qicore-http", "qicore-resilience"]
+    assert set(ours(http)) <= set(ours(http, tests=True))
+
+
+LOCKED = """-e ./packages/qicore-base
+h2==4.4.1 ; python_version > '3'
+httpx==0.28.1
+pytest==9.2.0
+"""
+
+
+def test_only_what_a_package_needs_at_run_time_is_chosen_anew() -> None:
+    http = made("qicore-http", "qicore-base>=0.1", "httpx>=0.28,<1", extras={"http2": ["h2[x]>=4"]})
+    needed = outside(http)
+    assert needed == {"httpx": "httpx>=0.28,<1", "h2": "h2[x]>=4"}
+    assert unpinned(LOCKED, frozenset(needed)) == "pytest==9.2.0\n"
+    assert chosen(needed, LOCKED) == {"h2": "4.4.1", "httpx": "0.28.1"}
+
+
+@pytest.mark.parametrize(
+    ("requirement", "version", "good"),
+    [
+        ("h2>=4,<5", "4.0.0", True),
+        ("h2>=4.3,<5", "4.3", True),
+        ("h2 >= 4.3.0", "4.3", True),
+        ("h2>=4,<5", "4.3.0", False),
+        ("h2>=4.30", "4.3", False),
+        ("h2<5", "4.3", True),
+    ],
+)
+def test_a_lower_bound_is_a_version_that_was_tried(requirement: str, version: str, good: bool) -> None:
+    assert untried({"h2": requirement}, {"h2": version}) == (
+        [] if good else [f"{requirement}: the oldest that can be had here is {version}"]
+    )
+
+
+def test_the_oldest_dependencies_are_the_ones_that_are_declared(tmp_path: Path) -> None:
+    cli = select(["qicore-cli"])[0]
+    good, told = resolved(cli, "lowest-direct", sys.executable, tmp_path)
+    assert good, told
+    bound = re.search(r"click>=([\d.]+)", " ".join(cli.requirements))
+    assert bound is not None
+    assert told.split() in (["click", bound[1]], ["click", f"{bound[1]}.0"])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sdist and the wheel of the base."""
+    folder = tmp_path_factory.mktemp("files")
+    output(uv(), "build", "--quiet", "--package", "qicore-base", "--out-dir", folder)
+    return folder
+
+
+def test_the_wheel_of_the_sdist_is_the_wheel(files: Path, tmp_path: Path) -> None:
+    wheel = only(files, "qicore-base", "-*.whl")
+    sdist = only(files, "qicore-base", "-*.tar.gz")
+    assert unlike(sdist, wheel, tmp_path) == []
+
+
+def test_a_wheel_that_has_more_than_its_sdist_is_told_of(files: Path, tmp_path: Path) -> None:
+    wheel = Path(shutil.copy(only(files, "qicore-base", "-*.whl"), tmp_path))
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("qicore/base/more.py", "")
+    again = tmp_path / "again"
+    again.mkdir()
+    assert unlike(only(files, "qicore-base", "-*.tar.gz"), wheel, again) == ["qicore/base/more.py"]
+
+
+def test_files_of_two_versions_are_not_taken_for_a_release(files: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no files qicore_base"):
+        only(tmp_path, "qicore-base", "-*.whl")
+    for version in ("0.1.0", "0.2.0"):
+        (tmp_path / f"qicore_base-{version}-py3-none-any.whl").touch()
+    with pytest.raises(SystemExit, match="2 files qicore_base"):
+        only(tmp_path, "qicore-base", "-*.whl")
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_long_lists_of_mistakes_are_cut() -> None:
     [
         (HTTPException(404), "NOT_FOUND"),
         (HTTPException(418, "no coffee"), "IM_A_TEAPOT"),
-        (HTTPException(460), "HTTP_460"),
+        (HTTPException(460, "no known status"), "HTTP_460"),
         (ClientDisconnect(), "CLIENT_DISCONNECTED"),
         (QiError.cache("KEY_NOT_FOUND", "x"), "KEY_NOT_FOUND"),
     ],

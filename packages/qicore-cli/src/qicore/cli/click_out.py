@@ -127,7 +127,7 @@ def _argument(leaf: Leaf[Any]) -> click.Argument:
     )
 
 
-def _type(leaf: Leaf[Any]) -> click.ParamType[Any]:
+def _type(leaf: Leaf[Any]) -> "click.ParamType[Any]":
     """Return a type that completes, and leaves the text as it is: converting is qicore's part."""
     if leaf.kind.choices and not leaf.secret:
         return click.Choice(leaf.kind.choices)

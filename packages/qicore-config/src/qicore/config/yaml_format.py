@@ -33,6 +33,8 @@ _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = object()
 # What the pure Python parser quotes from the text, but for single characters and `<names of tokens>`.
 _QUOTED: Final = re.compile(r" ?'(?![<\\])[^']{2,}'")
+# libyaml 0.2.6 and newer count brackets before they tell of the first; ours are counted as they are told.
+_LIBYAML_TOO_DEEP: Final = "exceeded maximum nesting depth"
 
 # PyYAML's events, whose types its stubs leave open.
 _Event: TypeAlias = Any
@@ -75,11 +77,14 @@ def read_yaml(text: str, source: Source, limits: ConfigLimits) -> tuple[FrozenMa
     """Return the frozen values and their lines; raise Refused."""
     from yaml import MarkedYAMLError, YAMLError
 
+    code = "CONFIG_PARSE_ERROR"
     try:
         return _Reader(text, source, limits).read()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = _QUOTED.sub("", error.problem or error.context or "it is no YAML")
+        if problem == _LIBYAML_TOO_DEEP:
+            code = "CONFIG_TOO_DEEP"
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     except YAMLError as error:  # a character that YAML does not have
         problem = "a character that YAML does not allow"
@@ -87,7 +92,7 @@ def read_yaml(text: str, source: Source, limits: ConfigLimits) -> tuple[FrozenMa
         line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 0
         column = 0
     # Raised out here: in the handler it would carry the parser's exception, which shows the text.
-    raise Refused("CONFIG_PARSE_ERROR", problem, line=line, column=column)
+    raise Refused(code, problem, line=line, column=column)
 
 
 def _open_parser(text: str) -> Callable[[], _Event]:
