@@ -41,11 +41,12 @@ def test_a_password_is_asked_for() -> None:
         assert server.call("PING") == "PONG"
 
 
-def test_a_sentinel_names_the_primary() -> None:
-    with redis_sentinel("main") as (primary, replica, sentinel):
-        named = sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")
-        assert str(primary.port) in named
-        assert "role:slave" in replica.call("INFO", "replication")
+def test_the_sentinels_name_the_primary() -> None:
+    with redis_sentinel("main") as servers:
+        assert servers.named() == {servers.primary.port}
+        assert "role:slave" in servers.replica.call("INFO", "replication")
+        servers.sentinels[0].kill()
+        assert servers.named() == {servers.primary.port}
 
 
 def test_a_cluster_covers_all_slots() -> None:

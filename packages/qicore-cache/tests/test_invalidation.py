@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from qicore.cache.connection import open_link, parse_target
@@ -153,7 +154,7 @@ async def test_a_stream_of_changes_does_not_keep_it_from_asking(redis_server: Re
         link = open_link(parse_target(redis_server.url), timeout=5, max_connections=5)
         first = listener.trusted_until
         while listener.trusted_until < first + 1.0:
-            pipeline = link.client.pipeline(transaction=False)
+            pipeline: Any = link.raw.pipeline(transaction=False)
             for index in range(200):
                 pipeline.execute_command("SET", f"shop:{index}", 1)
             await pipeline.execute()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from qicore.base import Result
 from qicore.cache.connection import open_link, parse_target
 from qicore.cache.locks import KeyLock
-from qicore.cache.wire import Wire
+from qicore.cache.wire import ServerWire, Wire
 from qicore.resilience import CircuitBreaker, CircuitBreakerConfig
 from qicore_testkit.redis_server import RedisServer
 
@@ -20,7 +20,8 @@ from qicore_testkit.redis_server import RedisServer
 async def wired(url: str, seconds: float = 5.0) -> AsyncGenerator[Wire]:
     link = open_link(parse_target(url), timeout=seconds, max_connections=10)
     breaker = CircuitBreaker(CircuitBreakerConfig(failure_threshold=1000))
-    wire = Wire(link, timeout=seconds, max_connections=10, breaker=breaker)
+    assert link.spare is not None
+    wire = ServerWire(link.spare, timeout=seconds, max_connections=10, breaker=breaker, link=link)
     try:
         yield wire
     finally:

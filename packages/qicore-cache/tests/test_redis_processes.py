@@ -1,61 +1,15 @@
 """One computation for all processes, whatever happens to the one that computes."""
 
 import asyncio
-import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from qicore.base.testing import assert_success
 from qicore.cache import Cache, CacheConfig
 from qicore_testkit.redis_server import RedisServer
 
-WORKER = """
-import asyncio, json, pathlib, sys, time, uuid
-from qicore.cache import Cache, CacheConfig
-
-url, folder, seconds, lease = sys.argv[1], pathlib.Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
-
-async def compute():
-    (folder / f"computed {uuid.uuid4()}").touch()
-    await asyncio.sleep(seconds)
-    return "value"
-
-async def main():
-    config = CacheConfig(namespace="shop", lock_timeout=lease)
-    async with (await Cache.create_persistent(url, config)).unwrap() as cache:
-        print("ready", flush=True)
-        sys.stdin.readline()
-        results = await asyncio.gather(*(cache.get_or_set("a", compute) for _ in range(10)))
-        print(json.dumps([result.unwrap() for result in results]))
-
-asyncio.run(main())
-"""
-
-
-class Worker:
-    def __init__(self, url: str, folder: Path, *, seconds: float, lease: float = 5.0) -> None:
-        command = [sys.executable, "-c", WORKER, url, str(folder), str(seconds), str(lease)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    def go(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> Any:
-        stdout, _ = self.process.communicate()
-        assert self.process.returncode == 0
-        return json.loads(stdout)
-
-
-def computed(folder: Path) -> int:
-    return len(list(folder.glob("computed *")))
+from .cache_processes import Worker, computed
 
 
 def test_of_many_processes_one_computes(redis_server: RedisServer, tmp_path: Path) -> None:
@@ -91,8 +45,7 @@ def test_when_the_one_that_computes_dies_or_stalls_another_takes_over(
         assert second.answer() == ["value"] * 10
         assert computed(tmp_path) == 2
     finally:
-        first.process.kill()
-        first.process.communicate()
+        first.kill()
 
 
 async def test_cancelled_it_gives_the_lock_back_at_once(redis_server: RedisServer) -> None:

@@ -23,6 +23,7 @@ from typing import BinaryIO, Self
 import pytest
 
 __all__ = [
+    "Failover",
     "RedisServer",
     "bundled_redis",
     "free_port",
@@ -107,6 +108,10 @@ class RedisServer:
     @property
     def _credentials(self) -> str:
         return "" if self.password is None else f":{self.password}@"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -238,42 +243,99 @@ class RedisServer:
         self.close()
 
 
+class Failover:
+    """A primary, its replica and the Sentinels that watch them.
+
+    Attributes:
+        primary: the one of the beginning.
+        replica: the one that takes its place.
+        sentinels: those that decide it, by majority.
+        service: the name by which they know the two.
+    """
+
+    def __init__(
+        self, primary: RedisServer, replica: RedisServer, sentinels: Sequence[RedisServer], service: str
+    ) -> None:
+        self.primary = primary
+        self.replica = replica
+        self.sentinels = sentinels
+        self.service = service
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{','.join(one.address for one in self.sentinels)}/{self.service}"
+
+    def named(self) -> set[int]:
+        """Return the ports that the Sentinels that run call the primary's."""
+        running = [sentinel for sentinel in self.sentinels if sentinel.running]
+        asked = [one.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service) for one in running]
+        return {int(answer.splitlines()[1]) for answer in asked}
+
+    def wait(self) -> None:
+        """Wait until the replica is the primary, and all Sentinels say so: they hear it one by one."""
+        _wait_for(
+            lambda: (
+                self.named() == {self.replica.port}
+                and "role:master" in self.replica.call("INFO", "replication")
+            ),
+            "the new primary",
+        )
+
+
 @contextlib.contextmanager
-def redis_sentinel(service: str = "main") -> Generator[tuple[RedisServer, RedisServer, RedisServer]]:
-    """Run a primary, its replica and a Sentinel that watches them; yield the three in this order."""
-    with RedisServer() as primary, RedisServer("--replicaof", "127.0.0.1", str(primary.port)) as replica:
+def redis_sentinel(service: str = "main", sentinels: int = 3) -> Generator[Failover]:
+    """Run a primary, its replica and the Sentinels that watch them, which know of each other."""
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(RedisServer())
+        replica = stack.enter_context(RedisServer("--replicaof", "127.0.0.1", str(primary.port)))
         _wait_for(lambda: "master_link_status:up" in replica.call("INFO", "replication"), "the replica")
         config = (
-            f"sentinel monitor {service} 127.0.0.1 {primary.port} 1\n"
+            f"sentinel monitor {service} 127.0.0.1 {primary.port} {sentinels // 2 + 1}\n"
             f"sentinel down-after-milliseconds {service} 500\n"
             f"sentinel failover-timeout {service} 2000\n"
         )
-        with RedisServer(sentinel=True, config=config) as sentinel:
-            _wait_for(
-                lambda: str(replica.port) in sentinel.call("SENTINEL", "replicas", service), "the Sentinel"
-            )
-            yield primary, replica, sentinel
+        watching = [stack.enter_context(RedisServer(sentinel=True, config=config)) for _ in range(sentinels)]
+        _wait_for(lambda: all(_sees_all(one, service, sentinels) for one in watching), "the Sentinels")
+        yield Failover(primary, replica, watching, service)
+
+
+def _sees_all(sentinel: RedisServer, service: str, sentinels: int) -> bool:
+    words = sentinel.call("SENTINEL", "MASTER", service).splitlines()
+    seen = dict(zip(words[::2], words[1::2], strict=False))
+    return seen["num-slaves"] == "1" and seen["num-other-sentinels"] == str(sentinels - 1)
 
 
 @contextlib.contextmanager
 def redis_cluster(size: int = 3) -> Generator[Sequence[RedisServer]]:
-    """Run a Cluster of `size` primaries without replicas; its state is ok when the block begins."""
+    """Run a Cluster of `size` primaries without replicas; its state is ok when the block begins.
+
+    Without one of them the others still answer for what they have.
+    """
     with contextlib.ExitStack() as stack:
         nodes: list[tuple[RedisServer, str]] = []
         for _ in range(size):
             bus = str(free_port())
             options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", bus)
+            options = (*options, "--cluster-require-full-coverage", "no")
             nodes.append((stack.enter_context(RedisServer(*options)), bus))
         edges = [slot * 16384 // size for slot in range(size + 1)]
         for (node, _), first, end in zip(nodes, edges, edges[1:], strict=False):
             node.call("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
-            for other, bus in nodes:
-                node.call("CLUSTER", "MEET", "127.0.0.1", str(other.port), bus)
-        ready = ("cluster_state:ok", f"cluster_known_nodes:{size}")
-        _wait_for(
-            lambda: all(sign in node.call("CLUSTER", "INFO") for node, _ in nodes for sign in ready),
-            "the cluster",
-        )
+
+        def ready() -> bool:
+            told = [node.call("CLUSTER", "INFO") for node, _ in nodes]
+            signs = ("cluster_state:ok", "cluster_slots_ok:16384", f"cluster_known_nodes:{size}")
+            return all(sign in text for text in told for sign in signs)
+
+        # On a busy machine a server may give up one that is slow to answer its first greeting.
+        for _ in range(5):
+            for node, _ in nodes:
+                for other, bus in nodes:
+                    node.call("CLUSTER", "MEET", "127.0.0.1", str(other.port), bus)
+            with contextlib.suppress(RuntimeError):
+                _wait_for(ready, "the cluster", seconds=_PATIENCE / 3)
+                break
+        _wait_for(ready, "the cluster")
         yield [node for node, _ in nodes]
 
 
@@ -299,11 +361,11 @@ def _read_reply(replies: BinaryIO) -> list[str]:
             return [rest]
 
 
-def _wait_for(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
+def _wait_for(holds: Callable[[], bool], what: str, seconds: float = _PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{what} did not get ready in {_PATIENCE:g} s")
+            raise RuntimeError(f"{what} did not get ready in {seconds:g} s")
         time.sleep(0.02)
 
 

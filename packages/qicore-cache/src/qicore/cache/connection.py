@@ -6,6 +6,8 @@
 - No socket timeout: every operation runs under one deadline of the cache, which also covers the waiting for a
   connection, the handshake and the log-in. A connection that a deadline or a cancellation leaves in the
   middle of an answer is closed by redis-py, never lent again.
+- Behind Sentinels each connection asks its server for its role first: a Sentinel that has not heard of a
+  fail-over yet still names the old primary, whose values are old ones.
 - Maintenance notifications are off. While they are on, the pool of redis-py 8.1 lends connections that the
   server has closed, and the first command after a restart would fail.
 """
@@ -26,14 +28,15 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 __all__ = [
     "REDIS_SCHEMES",
     "BadURLError",
     "Command",
-    "Commands",
     "Link",
     "RedisClient",
     "Spare",
@@ -148,18 +151,6 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
     return parts.hostname or "localhost", default_port if parts.port is None else parts.port
 
 
-class Commands(Protocol):
-    """What is used of a client; redis-py's own types leave much of it unknown."""
-
-    def execute_command(self, *words: bytes | str | int) -> Awaitable[Any]:
-        """Send one command."""
-        ...
-
-    def pipeline(self, *, transaction: bool) -> Any:
-        """Return something to collect commands in."""
-        ...
-
-
 class Spare(Protocol):
     """What is used of a connection that belongs to no pool."""
 
@@ -192,6 +183,29 @@ class Spare(Protocol):
         ...
 
 
+async def _must_be_primary(connection: Any) -> None:
+    await connection.send_command("ROLE")
+    role = await connection.read_response()
+    if role[0] != b"master":
+        raise LostConnectionError("the Sentinel names a server that is no primary")
+
+
+class _Primary(SentinelManagedConnection):
+    """A connection to whichever server the Sentinels name, if it is the primary."""
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        await _must_be_primary(self)
+
+
+class _PrimaryTLS(SentinelManagedSSLConnection):
+    """The same over TLS."""
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        await _must_be_primary(self)
+
+
 class _Closeable(Protocol):
     def aclose(self) -> Awaitable[None]: ...
 
@@ -204,16 +218,15 @@ class Link:
         raw: the client of redis-py, for one server or a Cluster.
         spare: makes an unconnected connection outside of the pool; None for a Cluster, which has many
             servers.
+        spare_at: the same for the server of a Cluster that is at a host and a port.
+        seeds: the servers of a Cluster that its URL names.
     """
 
     raw: RedisClient
     closers: tuple[_Closeable, ...]
-    spare: Callable[[], Spare] | None
-
-    @property
-    def client(self) -> Commands:
-        """The same client, as far as it is used here."""
-        return cast("Commands", self.raw)
+    spare: Callable[[], Spare] | None = None
+    spare_at: Callable[[str, int], Callable[[], Spare]] | None = None
+    seeds: tuple[tuple[str, int], ...] = ()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -238,7 +251,13 @@ def open_link(target: Target, *, timeout: float, max_connections: int) -> Link:
     if target.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in target.hosts]
         cluster = RedisCluster(startup_nodes=nodes, ssl=target.tls, max_connections=max_connections, **common)
-        return Link(cluster, (cluster,), None)
+        kind = SSLConnection if target.tls else Connection
+
+        def spare_at(host: str, port: int) -> Callable[[], Spare]:
+            pool = ConnectionPool(connection_class=kind, host=host, port=port, **common)
+            return cast("Callable[[], Spare]", pool.make_connection)
+
+        return Link(cluster, (cluster,), spare_at=spare_at, seeds=target.hosts)
     if target.kind == "sentinel":
         share = timeout / (len(target.hosts) + 1)
         asking: dict[str, Any] = {**common, "socket_timeout": share, "socket_connect_timeout": share}
@@ -248,9 +267,12 @@ def open_link(target: Target, *, timeout: float, max_connections: int) -> Link:
             list(target.hosts),
             sentinel_kwargs={**asking, **target.sentinel_options, "ssl": target.tls},
             **common,
-            ssl=target.tls,
         )
-        primary: Redis = cast("Any", sentinel).master_for(target.service, max_connections=max_connections)
+        primary: Redis = cast("Any", sentinel).master_for(
+            target.service,
+            max_connections=max_connections,
+            connection_class=_PrimaryTLS if target.tls else _Primary,
+        )
         spare = primary.connection_pool.make_connection
         return Link(primary, (primary, sentinel), cast("Callable[[], Spare]", spare))
     if target.kind == "socket":

@@ -66,6 +66,10 @@ class Lines:
     async def close(self) -> None:
         """Close the idle connections, and each that is in use when its call has ended."""
         self._closed = True
+        await self.drop()
+
+    async def drop(self) -> None:
+        """Close the idle connections: the server they lead to does not answer."""
         while self._idle:
             await self._idle.pop().disconnect(nowait=True)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 from os import PathLike
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 from qicore.cache.cache import Cache
 from qicore.cache.config import CacheConfig
 from qicore.cache.errors import load_failed
 from qicore.resilience import CircuitBreaker, CircuitBreakerConfig
+
+if TYPE_CHECKING:
+    from qicore.cache.connection import Link
+    from qicore.cache.wire import Wire
 
 __all__ = ["open_persistent", "open_tiered"]
 
@@ -66,34 +70,43 @@ async def _open_redis(url: str, config: CacheConfig) -> Result[Cache[Any]]:
     # redis-py takes a while to import, and only who uses it should wait for it.
     from qicore.cache.connection import BadURLError, open_link, parse_target
     from qicore.cache.redis_cache import RedisCache
-    from qicore.cache.wire import Wire
 
     try:
         target = parse_target(url)
     except BadURLError as wrong:
         return Failure(QiError.validation("CACHE_CREATION_FAILED", str(wrong)))
     link = open_link(target, timeout=config.timeout, max_connections=config.max_connections)
+    wire = _wire(link, config)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(link.close)
-        wire = Wire(
-            link,
-            timeout=config.timeout,
-            max_connections=config.max_connections,
-            breaker=_breaker(config),
-        )
-        answered = await wire.ask("PING")
-        error = answered.error
+        stack.push_async_callback(wire.close)
+        error = (await wire.reach()).error
         if error is not None:
             if config.on_failure == "fail" or error.category not in _PASSING:
                 return Failure(load_failed(error))
             _LOG.warning("Redis can't be reached; until it can, values are computed: %s", error)
         stack.pop_all()
-    return Success(RedisCache(wire, config))
+    return Success(RedisCache(wire, link, config))
 
 
-def _breaker(config: CacheConfig) -> CircuitBreaker:
+def _wire(link: Link, config: CacheConfig) -> Wire:
+    from qicore.cache.cluster_wire import ClusterWire
+    from qicore.cache.wire import ServerWire
+
     options = config.circuit_breaker or CircuitBreakerConfig(counts=_never)
-    return CircuitBreaker(options, name="redis")
+    if link.spare is None:
+        return ClusterWire(
+            link,
+            timeout=config.timeout,
+            max_connections=config.max_connections,
+            breaker=lambda address: CircuitBreaker(options, name=f"redis {address}"),
+        )
+    return ServerWire(
+        link.spare,
+        timeout=config.timeout,
+        max_connections=config.max_connections,
+        breaker=CircuitBreaker(options, name="redis"),
+        link=link,
+    )
 
 
 def _never(_: QiError) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cache.cache import Cache, Factory
 from qicore.cache.config import CacheConfig
-from qicore.cache.connection import Command, RedisClient
+from qicore.cache.connection import Command, Link, RedisClient
 from qicore.cache.errors import key_not_found, load_failed, write_failed
 from qicore.cache.flight import Flights
 from qicore.cache.keys import check_key, check_keys, check_values
@@ -35,8 +35,11 @@ class RedisCache(Cache[V]):
     and may have been done or not.
     """
 
-    def __init__(self, wire: Wire, config: CacheConfig, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, wire: Wire, link: Link, config: CacheConfig, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._wire = wire
+        self._link = link
         self._config = config
         self._space = Keyspace(config.namespace)
         self._values = Values(config, clock)
@@ -56,9 +59,14 @@ class RedisCache(Cache[V]):
         return self._wire
 
     @property
+    def link(self) -> Link:
+        """What the wire leads to: for a level above this one."""
+        return self._link
+
+    @property
     def raw(self) -> RedisClient:
         """The client of redis-py."""
-        return self._wire.link.raw
+        return self._link.raw
 
     @property
     def closed(self) -> bool:

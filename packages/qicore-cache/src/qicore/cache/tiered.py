@@ -66,7 +66,7 @@ class TieredCache(Cache[V]):
     @classmethod
     async def open(cls, redis: RedisCache[Any], config: CacheConfig) -> Result[TieredCache[Any]]:
         """Begin to listen; CACHE_CREATION_FAILED [VALIDATION] for a Cluster, whose servers are many."""
-        connect = redis.wire.link.spare
+        connect = redis.link.spare
         if connect is None:
             return Failure(
                 QiError.validation("CACHE_CREATION_FAILED", "memory over a Cluster can't be kept true")
