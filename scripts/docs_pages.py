@@ -32,6 +32,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Components": [{each.name: f"components/{each.component}.md"} for each in every]},
         {"Reference": [{each.module: f"reference/{each.component}.md"} for each in every]},
         {"Error codes": "errors.md"},
+        {"Coming from elsewhere": "migration.md"},
+        {"Security model": "security-model.md"},
         {"Examples": [{file.parent.name: f"examples/{file.parent.name}.md"} for file in _examples()]},
         {"Measurements": [{_heading(file): f"measurements/{file.name}"} for file in _results()]},
         {"Designs": [{_heading(file): f"designs/{file.name}"} for file in _designs()]},

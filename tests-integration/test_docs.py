@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import facts
 import pytest
 from charts import chart, seconds
 from check_links import main, problems
@@ -16,7 +17,7 @@ from docs_examples import fence
 from qicore.base import ErrorCategory
 from qicore.http import HTTPConfig, SyncHTTPClient
 from qicore_testkit import read_examples, run_example, run_page
-from workspace import ROOT, environment, packages
+from workspace import ROOT, Package, environment, packages
 
 
 def test_the_readme_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,25 +27,18 @@ def test_the_readme_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_readme_maps_every_package() -> None:
-    table = (ROOT / "README.md").read_text("utf-8").partition("\n## Packages\n")[2]
-    shown = [line.strip("| ").split(" | ") for line in table.strip().splitlines()[2:]]
-    facts: list[list[str]] = []
-    for each in packages():
-        project = each.project["project"]
-        typed = (each.folder / "src" / "qicore" / each.component / "py.typed").is_file()
-        needs = [found[0] for text in project["dependencies"] if (found := re.match(r"[\w.-]+", text))]
-        facts.append(
-            [
-                f"[{each.name}](packages/{each.name}/README.md)",
-                each.description,
-                each.version,
-                project["requires-python"].removeprefix(">=") + "+",
-                "yes" if typed and "Typing :: Typed" in project["classifiers"] else "no",
-                project["license"],
-                ", ".join(needs) or "none",
-            ]
-        )
-    assert shown == facts
+    shown = (ROOT / "README.md").read_text("utf-8").partition("\n## Packages\n\n")[2]
+    assert shown == facts.table(), "run: python scripts/facts.py"
+    assert shown.count("\n") == 2 + len(packages())
+
+
+def test_the_map_of_the_readme_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    copy = tmp_path / "README.md"
+    copy.write_text(re.sub(r"^\| \[qicore-(ai|web)\].*\n", "", text, flags=re.MULTILINE), "utf-8")
+    monkeypatch.setattr(facts, "README", copy)
+    facts.main()
+    assert copy.read_text("utf-8") == text
 
 
 def test_the_page_on_categories_shows_the_table_in_the_code() -> None:
@@ -191,6 +185,14 @@ def test_the_code_of_a_page_runs_as_shown(page: str, tmp_path: Path, monkeypatch
     assert any(example.output for example in examples)
     with unchanged_environment():
         run_page(ROOT / page)
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda package: package.name)
+def test_every_package_has_its_how_tos(package: Package) -> None:
+    text = (ROOT / "docs" / "howto" / f"{package.component}.md").read_text("utf-8")
+    tasks = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert 3 <= len(tasks) <= 6
+    assert all("```" in task for task in tasks)
 
 
 @contextmanager

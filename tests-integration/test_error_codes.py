@@ -15,7 +15,9 @@ NOT_CODES = {
     "HALF_OPEN",
     "LC_ALL",
     "NO_COLOR",
+    "OLLAMA_API_KEY",
     "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
     "O_BINARY",
     "O_CLOEXEC",
     "O_DIRECTORY",
@@ -82,7 +84,8 @@ def test_the_source_tells_the_categories_where_it_can() -> None:
 def test_nothing_that_looks_like_a_code_is_overlooked() -> None:
     """A new way of making an error, which the reader of the source does not know, shows here."""
     seen = {text for package in packages() for text in Source.of(package).literals()}
-    assert seen - set(produced()) == NOT_CODES
+    unknown = seen - set(produced()) - NOT_CODES
+    assert unknown == set(), "no code: name it above; a code: teach scripts/error_codes.py how it is made"
 
 
 @pytest.mark.parametrize("package", packages(), ids=lambda package: package.name)
