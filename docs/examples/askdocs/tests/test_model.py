@@ -16,6 +16,7 @@ from mcp import StdioServerParameters
 from mcp_types import TextContent, TextResourceContents
 from qicore.base.testing import assert_failure, assert_success
 from qicore.mcp import MCPClient
+from qicore_testkit.fault_server import wait_until
 from qicore_testkit.model_server import ModelServer, Reply
 from qicore_testkit.ollama_server import OllamaServer
 from qicore_testkit.openai_server import OpenAIServer
@@ -93,6 +94,26 @@ def test_a_model_that_is_not_there(folder: Path, server: ModelServer) -> None:
     assert "1. Cache" in done.stdout
 
 
+def test_a_model_that_can_not_be_asked_is_no_model_that_is_not_set(folder: Path) -> None:
+    configure(folder, base_url="http://127.0.0.1:9", name="tiny", embeddings="tiny", api_key="two parts")
+    done = askdocs(folder, "ask", "what does a cache keep?")
+    assert done.returncode == 0
+    assert "1. Cache" in done.stdout
+    assert "the best passages: VALIDATION/INVALID_LLM_CONFIG: api_key must be " in done.stdout
+    done = askdocs(folder, "ingest", "docs")
+    assert done.returncode == 0
+    assert "by their words only" in done.stderr
+    with serving(folder) as url:
+        ((name, told),) = events(httpx.get(f"{url}/api/answer?q=cache").text)
+        assert (name, told["code"]) == ("failed", "INVALID_LLM_CONFIG")
+
+
+def test_what_a_model_says_moves_no_cursor(folder: Path, server: ModelServer) -> None:
+    server.say(Reply(pieces=["It \x1b[2J", "keeps\x07 it\n[1].\r"]))
+    done = askdocs(folder, "ask", "what does a cache keep?")
+    assert done.stdout.startswith("It [2Jkeeps it\n[1].\n")
+
+
 def test_a_model_that_breaks_off(folder: Path, server: ModelServer) -> None:
     server.say(Reply(pieces=["It keeps ", "what"], fault="reset", after=1))
     done = askdocs(folder, "ask", "what does a cache keep?")
@@ -120,6 +141,23 @@ def test_passages_are_found_by_what_they_mean(folder: Path) -> None:
         assert len(server.asked) == known, "what is known is not asked again"
     answer = json.loads(askdocs(folder, "ask", "Cache", "--json").stdout)
     assert [hit["heading"] for hit in answer["hits"]] == ["Cache"], "without the model words are enough"
+
+
+def test_a_model_that_was_changed_under_its_name(folder: Path) -> None:
+    """Vectors of another length can't be compared with the question's: their passages have their words."""
+    import sqlite3
+
+    with OllamaServer() as server:
+        configure(folder, base_url=server.url, embeddings="tiny")
+        askdocs(folder, "ingest", "docs")
+        with sqlite3.connect(folder / "askdocs.db") as database:
+            changed = "UPDATE vectors SET vector = zeroblob(16) WHERE passage_id = (SELECT id FROM passages"
+            database.execute(f"{changed} WHERE heading = 'Cache')")
+        database.close()
+        answer = json.loads(askdocs(folder, "ask", "what is in my home?", "--json").stdout)
+        assert [hit["heading"] for hit in answer["hits"]] == ["Storage"]
+        answer = json.loads(askdocs(folder, "ask", "a cache", "--json").stdout)
+        assert [hit["heading"] for hit in answer["hits"]] == ["Cache", "Storage"]
 
 
 def test_an_index_from_before(folder: Path) -> None:
@@ -170,6 +208,21 @@ def test_the_site_streams_it(folder: Path, server: ModelServer) -> None:
         *_, (last, told) = events(httpx.get(f"{url}/api/answer?q=cache").text)
         assert (last, told["code"]) == ("failed", "LLM_ERROR")
         assert httpx.get(f"{url}/api/answer?q=%20").status_code == 422
+        asked = len(server.asked)
+        ((last, told),) = events(httpx.get(f"{url}/api/answer?q=zebra").text)
+        assert (last, told["code"]) == ("failed", "NO_PASSAGES")
+        assert len(server.asked) == asked
+
+
+def test_whoever_leaves_the_page_leaves_the_model(folder: Path, server: ModelServer) -> None:
+    server.say(Reply(fault="stall", after=1))
+    with (
+        serving(folder) as url,
+        httpx.stream("GET", f"{url}/api/answer?q=cache", timeout=60) as answer,
+    ):
+        assert next(answer.iter_text()).startswith("event: text")
+        answer.close()
+        assert wait_until(lambda: server.left == 1)
 
 
 def test_the_site_without_a_model_has_no_place_for_it(folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -25,7 +25,7 @@ from askdocs.links import is_url, page_url
 from askdocs.meaning import find, learn
 from askdocs.model import Answer, IngestSummary, Reply
 from askdocs.report import write_report
-from askdocs.settings import Settings, load
+from askdocs.settings import Settings, load, no_model
 from askdocs.store import Index
 from askdocs.terminal import (
     progress_bar,
@@ -78,7 +78,7 @@ async def _run(parsed: ParsedArgs[Arguments]) -> Result[None]:
 
                 return await serve(settings, console)
             case Tools():
-                return await _serve_tools(settings, log)
+                return await _serve_tools(settings)
             case _:
                 assert_never(command)
 
@@ -115,11 +115,10 @@ async def _ingest(console: Console, settings: Settings, log: Logger, command: In
 async def _learn(index: Index, settings: Settings, log: Logger) -> None:
     """Have the model say what new passages mean; without it they are found by their words."""
     if settings.model.embeddings:
-        async with _writer(settings, log) as writer:
-            if writer is not None:
-                (await learn(index, writer)).tap_error(
-                    lambda error: log.warn("passages will be found by their words only", error=error)
-                )
+        async with _writer(settings) as writer:
+            (await writer.flat_map_async(lambda made: learn(index, made))).tap_error(
+                lambda error: log.warn("passages will be found by their words only", error=error)
+            )
 
 
 def _all_reached(targets: Iterable[str], summary: IngestSummary) -> Result[None]:
@@ -135,12 +134,12 @@ def _all_reached(targets: Iterable[str], summary: IngestSummary) -> Result[None]
 @early_return
 async def _ask(console: Console, settings: Settings, log: Logger, command: Ask) -> Result[None]:
     async with (
-        _writer(settings, log) as writer,
+        _writer(settings) as writer,
         (await Index.open(settings.index.path)).unwrap() as index,
     ):
-        answer = (await find(index, writer, command.question, settings.ask.limit)).unwrap()
+        answer = (await find(index, writer.data, command.question, settings.ask.limit)).unwrap()
         if command.json:
-            reply = await _written(settings, writer, answer)
+            reply = await _written(writer, answer)
             sys.stdout.write(json.dumps(asdict(reply), indent=2) + "\n")
         else:
             await _show(console, settings, writer, answer)
@@ -152,32 +151,23 @@ async def _ask(console: Console, settings: Settings, log: Logger, command: Ask) 
 
 
 @asynccontextmanager
-async def _writer(settings: Settings, log: Logger) -> AsyncGenerator[Writer | None]:
-    """Open what asks the model, if there is one."""
+async def _writer(settings: Settings) -> AsyncGenerator[Result[Writer]]:
+    """Open what asks the model, or yield why there is none."""
     if not settings.model.name and not settings.model.embeddings:
-        yield None
+        yield Failure(no_model())
         return
     from askdocs.writer import Writer
 
     made = Writer.create(settings.model)
-    made.tap_error(lambda error: log.debug("no model", error=error))
-    writer = made.data
-    if writer is None:
-        yield None
-        return
-    async with writer:
-        yield writer
+    async with made.data or nullcontext():
+        yield made
 
 
-def _stream(settings: Settings, writer: Writer | None, answer: Answer) -> Result[ChatStream]:
-    if writer is None or not settings.model.name:
-        return Failure(QiError.validation("NO_MODEL", "no model is set (--model, model.name)"))
-    if not answer.hits:
-        return Failure(QiError.validation("NO_PASSAGES", "no passage matches"))
-    return Success(writer.write(answer.question, answer.hits))
+def _stream(writer: Result[Writer], answer: Answer) -> Result[ChatStream]:
+    return writer.flat_map(lambda made: made.write(answer.question, answer.hits))
 
 
-async def _show(console: Console, settings: Settings, writer: Writer | None, answer: Answer) -> None:
+async def _show(console: Console, settings: Settings, writer: Result[Writer], answer: Answer) -> None:
     """Show what the model writes, with its sources; or else the best passages, and say why."""
 
     def passages(error: QiError) -> Result[None]:
@@ -186,15 +176,13 @@ async def _show(console: Console, settings: Settings, writer: Writer | None, ans
             console.print(Text(f"the best passages: {error}", style="dim"))
         return Success(None)
 
-    written = await _stream(settings, writer, answer).flat_map_async(
-        lambda stream: show_writing(console, stream)
-    )
+    written = await _stream(writer, answer).flat_map_async(lambda stream: show_writing(console, stream))
     written.map(lambda response: show_sources(console, answer, response.model)).or_else(passages)
 
 
-async def _written(settings: Settings, writer: Writer | None, answer: Answer) -> Reply:
+async def _written(writer: Result[Writer], answer: Answer) -> Reply:
     """Return what the model writes, or else the passages, and why."""
-    written = await _stream(settings, writer, answer).flat_map_async(lambda stream: stream.collect())
+    written = await _stream(writer, answer).flat_map_async(lambda stream: stream.collect())
     return written.match(
         lambda response: _reply(answer, response.model, response.text, ""),
         lambda error: _reply(answer, "passages", "", str(error)),
@@ -207,14 +195,14 @@ def _reply(answer: Answer, by: str, text: str, why: str) -> Reply:
     )
 
 
-async def _serve_tools(settings: Settings, log: Logger) -> Result[None]:
+async def _serve_tools(settings: Settings) -> Result[None]:
     from askdocs.tools import tools_of
 
-    async with _writer(settings, log) as writer:
+    async with _writer(settings) as writer:
 
         async def serve_stdio(index: Index) -> Result[None]:
             async with index:
-                return await tools_of(index, writer).serve_stdio()
+                return await tools_of(index, writer.data).serve_stdio()
 
         return await (await Index.open(settings.index.path)).flat_map_async(serve_stdio)
 

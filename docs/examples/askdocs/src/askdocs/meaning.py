@@ -63,11 +63,12 @@ async def _near(index: Index, writer: Writer, question: str, limit: int) -> Resu
     (vector,) = (await writer.meanings([question])).unwrap()
     import numpy as np
 
+    packed = _packed(vector)
+    # A model that was changed under its name has left vectors that can't be compared.
+    known = [(number, other) for number, other in known if len(other) == len(packed)]
     numbers = [number for number, _ in known]
-    matrix = np.frombuffer(b"".join(packed for _, packed in known), dtype="<f4").reshape(len(known), -1)
-    wanted = np.frombuffer(_packed(vector), dtype="<f4")
-    if matrix.shape[1] != wanted.shape[0]:
-        return Success([])
+    wanted = np.frombuffer(packed, dtype="<f4")
+    matrix = np.frombuffer(b"".join(other for _, other in known), dtype="<f4").reshape(-1, len(wanted))
     best: list[int] = np.argsort(-(matrix @ wanted), kind="stable")[:limit].tolist()
     return await index.hits([numbers[place] for place in best])
 

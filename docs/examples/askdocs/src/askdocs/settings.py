@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from qicore.base import Result, Success, collect
+from qicore.base import QiError, Result, Success, collect
 from qicore.config import Configuration
 
 from askdocs.arguments import Ask, Command, Flags, Ingest, Serve
 
-__all__ = ["Settings", "load"]
+__all__ = ["Settings", "load", "no_model"]
 
 DEFAULT_FILE = Path("askdocs.yaml")
 
@@ -84,6 +84,11 @@ class ModelSettings(BaseModel):
     base_url: str | None = Field(default=None, description="where it is; else the provider's usual place")
     api_key: str | None = Field(default=None, repr=False)
     timeout: float = Field(default=60.0, gt=0, description="seconds that an answer may take")
+
+
+def no_model() -> QiError:
+    """NO_MODEL [VALIDATION]: the settings have none."""
+    return QiError.validation("NO_MODEL", "no model is set (--model, model.name)")
 
 
 class LogSettings(BaseModel):

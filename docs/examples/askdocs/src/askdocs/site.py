@@ -60,9 +60,9 @@ def create_app(settings: Settings) -> WebApp:
     @asynccontextmanager
     async def lifespan(app: WebApp) -> AsyncGenerator[None]:
         async with (await Index.open(settings.index.path)).unwrap() as index, AsyncExitStack() as stack:
-            writer = Writer.create(settings.model).data
-            if writer is not None:
-                await stack.enter_async_context(writer)
+            writer = Writer.create(settings.model)
+            if writer.data is not None:
+                await stack.enter_async_context(writer.data)
             pages = stack.enter_context(Pages.create(writes=bool(settings.model.name)).unwrap())
             app.raw.state.index, app.raw.state.pages, app.raw.state.writer = index, pages, writer
             yield
@@ -154,15 +154,19 @@ def _add_writing(app: WebApp, limit: int) -> None:
         `text` has the next piece as a JSON string, `done` the model and its sources, `failed` the code and
         message of what went wrong. One of the last two comes at the end.
         """
-        writer: Writer = request.app.state.writer
-        found = await find(index, writer, q, limit)
+        writer: Result[Writer] = request.app.state.writer
+        found = await find(index, writer.data, q, limit)
         return found.map(
             lambda known: StreamingResponse(_events(writer, known), media_type="text/event-stream")
         )
 
 
-async def _events(writer: Writer, answer: Answer) -> AsyncGenerator[str]:
-    async with writer.write(answer.question, answer.hits) as stream:
+async def _events(writer: Result[Writer], answer: Answer) -> AsyncGenerator[str]:
+    begun = writer.flat_map(lambda made: made.write(answer.question, answer.hits))
+    if begun.error is not None:
+        yield _failed(begun.error)
+        return
+    async with begun.unwrap() as stream:
         async for result in stream:
             match result.variant:
                 case Success(chunk):
@@ -175,7 +179,11 @@ async def _events(writer: Writer, answer: Answer) -> AsyncGenerator[str]:
                         ]
                         yield _event("done", {"model": chunk.response.model, "sources": sources})
                 case Failure(error):
-                    yield _event("failed", {"code": error.code, "message": error.message})
+                    yield _failed(error)
+
+
+def _failed(error: QiError) -> str:
+    return _event("failed", {"code": error.code, "message": error.message})
 
 
 def _event(name: str, data: object) -> str:

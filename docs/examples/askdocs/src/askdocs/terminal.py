@@ -93,7 +93,7 @@ async def show_writing(console: Console, stream: ChatStream) -> Result[ChatRespo
         match result.variant:
             case Success(chunk):
                 begun = begun or bool(chunk.text)
-                console.print(Text(chunk.text), end="")
+                console.print(Text(_words(chunk.text)), end="")
                 if chunk.response is not None:
                     console.print()
                     return Success(chunk.response)
@@ -102,6 +102,11 @@ async def show_writing(console: Console, stream: ChatStream) -> Result[ChatRespo
                     console.print(Text("…\n"))
                 return Failure(error)
     return await stream.collect()
+
+
+def _words(text: str) -> str:
+    """Return a text without what moves the cursor, or worse: whatever a model repeats of a document."""
+    return "".join(character for character in text if character.isprintable() or character in "\n\t")
 
 
 def show_sources(console: Console, answer: Answer, model: str) -> None:

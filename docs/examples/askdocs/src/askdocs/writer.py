@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from qicore.ai import ChatStream, LLMClient, LLMConfig, Message
-from qicore.base import QiError, Result
+from qicore.base import Failure, QiError, Result, Success
 
 from askdocs.model import Hit
-from askdocs.settings import ModelSettings
+from askdocs.settings import ModelSettings, no_model
 
 __all__ = ["Writer"]
 
@@ -26,8 +26,9 @@ _LONGEST: Final = 4000
 class Writer:
     """Asks the model of the settings. Close it, or use `async with`."""
 
-    def __init__(self, client: LLMClient, embeddings: str) -> None:
+    def __init__(self, client: LLMClient, embeddings: str, *, writes: bool) -> None:
         self._client = client
+        self._writes = writes
         self.embeddings = embeddings
         """The model that tells what texts mean, or empty."""
 
@@ -35,7 +36,7 @@ class Writer:
     def create(cls, settings: ModelSettings) -> Result[Writer]:
         """Return what asks the model. Fails with NO_MODEL [VALIDATION], and as the client does."""
         if not settings.name and not settings.embeddings:
-            return Result.failure(QiError.validation("NO_MODEL", "no model is set (model.name)"))
+            return Failure(no_model())
         config = LLMConfig(
             model=settings.name or settings.embeddings,
             embedding_model=settings.embeddings,
@@ -48,15 +49,22 @@ class Writer:
             connect_timeout=min(5.0, settings.timeout),
         )
         made = LLMClient.create(settings.provider, config).map(LLMClient.with_circuit_breaker)
-        return made.map(lambda client: cls(client, settings.embeddings))
+        return made.map(lambda client: cls(client, settings.embeddings, writes=bool(settings.name)))
 
-    def write(self, question: str, hits: Sequence[Hit]) -> ChatStream:
-        """Write the answer: its pieces come as they are written."""
+    def write(self, question: str, hits: Sequence[Hit]) -> Result[ChatStream]:
+        """Write the answer: its pieces come as they are written.
+
+        Fails with NO_MODEL, NO_PASSAGES [VALIDATION].
+        """
+        if not self._writes:
+            return Failure(no_model())
+        if not hits:
+            return Failure(QiError.validation("NO_PASSAGES", "no passage matches"))
         passages = "\n\n".join(
             f"[{number}] {hit.title} · {hit.heading}\n{hit.text[:_LONGEST]}"
             for number, hit in enumerate(hits, 1)
         )
-        return self._client.chat_stream(Message.user(f"{passages}\n\nQuestion: {question}"))
+        return Success(self._client.chat_stream(Message.user(f"{passages}\n\nQuestion: {question}")))
 
     async def meanings(self, texts: Sequence[str]) -> Result[tuple[tuple[float, ...], ...]]:
         """Return what texts mean, as vectors."""
