@@ -26,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help uv setup demo test check format bench bench-compare docs build test-isolated test-browser test-conformance \
-	test-wheels changelog new clean
+	fuzz test-wheels changelog new clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,9 @@ test-browser: setup ## Look at the pages that the examples write, in Chromium (A
 
 test-conformance: setup ## Try qicore-mcp with the protocol's own suite, reference server and inspector (ARGS goes to pytest)
 	@$(RUN) python -m pytest tests-conformance $(ARGS)
+
+fuzz: setup ## Try each parser with text that is nearly right: EXAMPLES=10000 of it, 200 otherwise
+	@EXAMPLES=$(EXAMPLES) $(RUN) python -m pytest $(SPREAD) tests-fuzz $(ARGS)
 
 test-wheels: uv ## Run each package's tests on the wheel of its sdist, outside the workspace (PKG narrows, DIST=dist)
 	@"$(PYTHON)" scripts/wheels.py $(DIST:%=--dist %) $(PKG)

@@ -235,12 +235,14 @@ class TestWaiting:
 class TestConflicts:
     async def test_transactions_that_conflict_are_run_again(self, db: Database) -> None:
         runs = 0
+        both_have_read = asyncio.Barrier(2)
 
         async def increment(tx: Transaction) -> Result[int]:
             nonlocal runs
             runs += 1
             n = (await tx.query_one("SELECT n FROM t WHERE id = 1", into=int)).unwrap()
-            await asyncio.sleep(0.01)
+            if runs <= 2:
+                await both_have_read.wait()
             return await tx.update("t", {"id": 1}, {"n": n + 1})
 
         patient = [db.transaction(increment, isolation="serializable") for _ in range(2)]
