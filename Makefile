@@ -26,10 +26,10 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help uv setup demo test check format bench bench-compare docs build test-isolated test-browser test-conformance \
-	fuzz test-wheels changelog new clean
+	audit fuzz test-wheels changelog new clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 uv:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found." >&2; exit 1; }
@@ -78,6 +78,9 @@ test-browser: setup ## Look at the pages that the examples write, in Chromium (A
 
 test-conformance: setup ## Try qicore-mcp with the protocol's own suite, reference server and inspector (ARGS goes to pytest)
 	@$(RUN) python -m pytest tests-conformance $(ARGS)
+
+audit: setup ## Look every locked package up in the OSV database of known vulnerabilities
+	@$(RUN) python scripts/audit.py
 
 fuzz: setup ## Try each parser with text that is nearly right: EXAMPLES=10000 of it, 200 otherwise
 	@EXAMPLES=$(EXAMPLES) $(RUN) python -m pytest $(SPREAD) tests-fuzz $(ARGS)
