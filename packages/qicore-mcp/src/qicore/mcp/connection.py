@@ -32,6 +32,7 @@ class Connection:
         self.client: Client | None = None
         """The SDK's client while the connection is of use."""
         self._leave = asyncio.Event()
+        self._cancelled = False
         self._ready: asyncio.Future[Result[Client]] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._hold(opens), name="qicore-mcp connection")
 
@@ -70,7 +71,9 @@ class Connection:
     def let_go(self) -> None:
         """Have the task leave; one that still waits for a first answer waits no longer."""
         self.lost()
-        if not self._ready.done():
+        # Once only: another cancellation would break off what ends the child.
+        if not self._ready.done() and not self._cancelled:
+            self._cancelled = True
             self._task.cancel()
 
     async def ready(self, timeout: float) -> Result[Client]:  # noqa: ASYNC109 - the task goes on without it
