@@ -191,7 +191,7 @@ class Server:
     def reject(self) -> Result[None]:
         """Answer new requests with 503 and Retry-After; what is in flight is not touched.
 
-        ASGI_WRONG_STATE where the server does not run.
+        Workers hear of it a moment later, and of `accept`. ASGI_WRONG_STATE where the server does not run.
         """
         return self._move_gate("reject()", admit=False)
 
