@@ -41,6 +41,11 @@ def test_markdown_keeps_the_trail_of_headings_and_the_line() -> None:
     )
 
 
+def test_what_no_database_can_store_is_replaced() -> None:
+    (found,) = passages("a.py", r'''"""before \x00 \x02 \x03 \ud800 after"""''')
+    assert found.text == "before � � � � after"
+
+
 def test_html_leaves_out_what_is_no_text() -> None:
     page = (
         "<title>T</title><style>p{}</style><nav><p>menu</p></nav>\n<main><h2>Part</h2>\n"

@@ -26,8 +26,8 @@ def docs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def index(tmp_path: Path) -> AsyncIterator[Index]:
-    async with assert_success(await Index.create(tmp_path / "askdocs.db")) as opened:
+async def index(place: str) -> AsyncIterator[Index]:
+    async with assert_success(await Index.create(place)) as opened:
         yield opened
 
 

@@ -25,7 +25,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(
-        index=IndexSettings(path=tmp_path / "askdocs.db"),
+        index=IndexSettings(path=str(tmp_path / "askdocs.db")),
         ingest=IngestSettings(max_file_size=100_000),
         web=WebSettings(rate=1000, timeout=5, retry_wait=0.01),
     )

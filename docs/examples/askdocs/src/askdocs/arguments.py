@@ -134,7 +134,9 @@ def parser() -> Parser[Arguments]:
         option(
             "--config", str, "-c", metavar="FILE", help="settings in YAML, JSON or TOML; else askdocs.yaml"
         ),
-        option("--index", str, "-i", metavar="FILE", help="where the index is kept"),
+        option(
+            "--index", str, "-i", metavar="FILE_OR_URL", help="where the index is kept; or postgresql://…"
+        ),
         option(
             "--log-level", one_of("debug", "info", "warn", "error", "fatal"), help="what is logged, on stderr"
         ),

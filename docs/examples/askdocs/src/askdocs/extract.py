@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Final
 
@@ -15,11 +16,15 @@ from markdown_it.tree import SyntaxTreeNode
 from qicore.base import Failure, QiError, Result, Success
 
 from askdocs.model import Extract, Passage
+from askdocs.query import FOUND_END, FOUND_START
 
 __all__ = ["KINDS", "take_apart"]
 
 # Long enough to answer, short enough to read at a glance; BM25 favours passages of similar length.
 _TARGET_WORDS: Final = 120
+
+# What a database can't store, or the marks of excerpts; a docstring may spell any of them.
+_UNFIT: Final = re.compile(f"[\0{FOUND_START}{FOUND_END}\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,10 @@ def take_apart(path: PurePath, text: str) -> Result[Extract]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a document's own code deserves is none of ours
-            blocks = list(KINDS[path.suffix.lower()](text))
+            blocks = [
+                replace(block, text=_UNFIT.sub("\ufffd", block.text))
+                for block in KINDS[path.suffix.lower()](text)
+            ]
     except (SyntaxError, ValueError, RecursionError) as error:
         return Failure(QiError.validation("FILE_MALFORMED", f"not what its suffix says: {error}"))
     passages = tuple(_passages(blocks))

@@ -66,7 +66,7 @@ async def _crawl(
     sites: Sequence[str], keeper: _Keeper, settings: Settings, progress: Progress
 ) -> Result[None]:
     options = settings.ingest
-    cache = settings.index.path.with_name(settings.index.path.name + "-pages")
+    cache = settings.index.place.pages
     async with (await Web.create(settings.web, cache, options.max_file_size)).unwrap() as web:
         for site in dict.fromkeys(sites):
             crawled = await crawl(
@@ -126,7 +126,7 @@ class _Keeper:
             self._updated += name in self.known
             self._added += name not in self.known
             self.known[name] = text.digest
-        return stored
+        return stored.map(lambda _: None)
 
     def _skip(self, name: str, error: QiError) -> None:
         self.skipped.append(Skipped(source=name, code=error.code, reason=error.message))

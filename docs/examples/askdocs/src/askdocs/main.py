@@ -100,7 +100,7 @@ def _explain(console: Console, configuration: Configuration) -> None:
 
 @early_return
 async def _ingest(console: Console, settings: Settings, log: Logger, command: Ingest) -> Result[None]:
-    async with (await Index.create(settings.index.path)).unwrap() as index:
+    async with (await Index.create(settings.index.path, settings.cache)).unwrap() as index:
         with progress_bar(Console(stderr=True)) as progress:
             ingested = await ingest(index, command.targets, settings=settings, progress=progress, log=log)
         summary = ingested.unwrap()
@@ -207,7 +207,7 @@ async def _serve_tools(settings: Settings) -> Result[None]:
         return await (await Index.open(settings.index.path)).flat_map_async(serve_stdio)
 
 
-async def _remember(path: Path, answer: Answer) -> Result[None]:
+async def _remember(path: str, answer: Answer) -> Result[None]:
     async def keep(index: Index) -> Result[None]:
         async with index:
             return await index.remember(answer)
@@ -218,7 +218,7 @@ async def _remember(path: Path, answer: Answer) -> Result[None]:
 @early_return
 async def _report(console: Console, settings: Settings, file: Path) -> Result[None]:
     async with (await Index.open(settings.index.path)).unwrap() as index:
-        written = (await write_report(index, settings.index.path, file)).unwrap()
+        written = (await write_report(index, settings.index.place, file)).unwrap()
     console.print(Text(f"wrote {written}"))
     return Success(None)
 

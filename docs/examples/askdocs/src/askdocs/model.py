@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,15 @@ class IngestSummary:
     passages: int
     skipped: tuple[Skipped, ...]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A document that was given to the index: its number, and what that changed."""
+
+    number: int
+    change: Literal["added", "updated", "unchanged"]
+    passages: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

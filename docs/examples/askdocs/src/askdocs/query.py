@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from qicore.base import Failure, QiError, Result, Success
 
-__all__ = ["FOUND_END", "FOUND_START", "Part", "full_text_query", "marked"]
+__all__ = ["FOUND_END", "FOUND_START", "Part", "full_text_query", "marked", "telling_words"]
 
 # Control characters that no extracted text holds; they mark the words found in an excerpt until it is shown.
 FOUND_START: Final = "\x02"
@@ -24,15 +25,14 @@ _COMMON: Final = """
 _STOP_WORDS: Final = frozenset(_COMMON.split())
 
 
-def full_text_query(question: str) -> Result[str]:
-    """Return the FTS5 query for a question: any of its words, the rarer ones weighing more (by BM25).
+def telling_words(question: str) -> Result[list[str]]:
+    """Return the words of a question that tell passages apart, or all when none does.
 
-    Every word is quoted, so that nothing in a question is read as FTS5 syntax.
     Fails with EMPTY_QUESTION [VALIDATION] when there is no word in it.
 
-    >>> full_text_query("How do I close a client?").unwrap()
-    '"close" OR "client"'
-    >>> full_text_query(" ?! ").error.code
+    >>> telling_words("How do I close a client?").unwrap()
+    ['close', 'client']
+    >>> telling_words(" ?! ").error.code
     'EMPTY_QUESTION'
     """
     words = list(dict.fromkeys(re.findall(r"\w+", question.casefold())))
@@ -43,7 +43,18 @@ def full_text_query(question: str) -> Result[str]:
                 "EMPTY_QUESTION", 'there is no word in the question; ask something like "how do I begin?"'
             )
         )
-    return Success(" OR ".join(f'"{word}"' for word in telling[:_MAX_WORDS]))
+    return Success(telling[:_MAX_WORDS])
+
+
+def full_text_query(words: Sequence[str]) -> str:
+    """Return the FTS5 query for words: any of them, the rarer ones weighing more (by BM25).
+
+    Each is quoted, so that nothing in a question is read as FTS5 syntax.
+
+    >>> full_text_query(["close", "client"])
+    '"close" OR "client"'
+    """
+    return " OR ".join(f'"{word}"' for word in words)
 
 
 class Part(NamedTuple):

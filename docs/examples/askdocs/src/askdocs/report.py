@@ -10,6 +10,7 @@ from qicore.base import Result, early_return
 from qicore.document import DocumentConfig, DocumentGenerator
 
 from askdocs.model import Answer
+from askdocs.place import Place
 from askdocs.query import marked
 from askdocs.store import Index
 
@@ -21,8 +22,8 @@ _HITS: Final = 3
 
 
 @early_return
-async def write_report(index: Index, place: Path, file: Path) -> Result[Path]:
-    """Write the report into `file`, whole or not at all. `place` is where the index lies, for the reader.
+async def write_report(index: Index, place: Place, file: Path) -> Result[Path]:
+    """Write the report into `file`, whole or not at all. `place` is where the index lies.
 
     Fails as the database and the document generator do.
     """

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from askdocs.settings import Settings
-from askdocs.site import ENVIRONMENT
-from askdocs.store import Index
+from askdocs.site import ENVIRONMENT, opened
 
 __all__ = ["serve"]
 
@@ -23,7 +22,7 @@ async def serve(settings: Settings, console: Console) -> Result[None]:
     Fails with INDEX_NOT_FOUND [FILESYSTEM] before anything listens, and as the server does.
     """
     # Told here, once, instead of by each worker.
-    async with (await Index.open(settings.index.path)).unwrap() as index:
+    async with (await opened(settings)).unwrap() as index:
         (await index.ping()).unwrap()
     # The workers are processes of their own, and find their settings there.
     os.environ[ENVIRONMENT] = settings.model_dump_json()
@@ -34,8 +33,10 @@ async def serve(settings: Settings, console: Console) -> Result[None]:
             port=settings.serve.port,
             workers=settings.serve.workers,
             factory=True,
+            proxy_headers=bool(settings.serve.proxies),
+            trusted_proxies=settings.serve.proxies,
         ),
     ).unwrap()
     (await server.start()).unwrap()
-    console.print(Text(f"serving {settings.index.path} at {server.url} (Ctrl-C stops it)"))
+    console.print(Text(f"serving {settings.index.place} at {server.url} (Ctrl-C stops it)"))
     return await server.wait()

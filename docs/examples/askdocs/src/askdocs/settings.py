@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from qicore.base import QiError, Result, Success, collect
 from qicore.config import Configuration
 
 from askdocs.arguments import Ask, Command, Flags, Ingest, Serve
+from askdocs.place import Place, place_of
 
 __all__ = ["Settings", "load", "no_model"]
 
@@ -22,7 +23,28 @@ class IndexSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: Path = Path("askdocs.db")
+    path: str = Field(default="askdocs.db", repr=False, description="a file, sqlite:///… or postgresql://…")
+
+    @field_validator("path")
+    @classmethod
+    def _known(cls, path: str) -> str:
+        place_of(path)
+        return path
+
+    @property
+    def place(self) -> Place:
+        """Where that is."""
+        return place_of(self.path)
+
+
+class CacheSettings(BaseModel):
+    """The cache that nodes share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = Field(default=None, repr=False, description="redis://…; without one, nothing is cached")
+    namespace: str = Field(default="askdocs", min_length=1, description="of one index, of several in a Redis")
+    ttl: float = Field(default=60.0, gt=0, description="seconds that a found page may be answered, at most")
 
 
 class IngestSettings(BaseModel):
@@ -68,6 +90,12 @@ class ServeSettings(BaseModel):
     host: str = Field(default="127.0.0.1", description="address to listen at; 0.0.0.0 is every one")
     port: int = Field(default=8080, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, le=64, description="processes that serve")
+    token: str | None = Field(
+        default=None, min_length=16, repr=False, description="who has it may add documents; else nobody may"
+    )
+    proxies: tuple[str, ...] = Field(
+        default=(), description="addresses and networks of load balancers that name the client"
+    )
     rate: int = Field(default=600, gt=0, description="requests a minute of one client, at most")
 
 
@@ -106,6 +134,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     index: IndexSettings = IndexSettings()
+    cache: CacheSettings = CacheSettings()
     ingest: IngestSettings = IngestSettings()
     web: WebSettings = WebSettings()
     ask: AskSettings = AskSettings()

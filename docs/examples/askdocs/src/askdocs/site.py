@@ -22,6 +22,7 @@ from qicore.web.middleware import (
     timeout,
 )
 
+from askdocs.adding import add_adding
 from askdocs.meaning import find
 from askdocs.model import Answer, Document, Opened, Page, Stats
 from askdocs.pages import Pages
@@ -29,7 +30,7 @@ from askdocs.settings import Settings
 from askdocs.store import Index
 from askdocs.writer import Writer
 
-__all__ = ["ENVIRONMENT", "create_app", "from_environment"]
+__all__ = ["ENVIRONMENT", "create_app", "from_environment", "opened"]
 
 ENVIRONMENT: Final = "ASKDOCS_SITE"
 """The variable in which the server leaves the settings for its workers, as JSON."""
@@ -39,7 +40,15 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_STATUSES: Final = {"DOCUMENT_NOT_FOUND": 404, "EMPTY_QUESTION": 422, "QUESTION_TOO_LONG": 422}
+_STATUSES: Final = {
+    "DOCUMENT_NOT_FOUND": 404,
+    "EMPTY_QUESTION": 422,
+    "FILE_EMPTY": 422,
+    "FILE_KIND_UNKNOWN": 422,
+    "FILE_MALFORMED": 422,
+    "FILE_NOT_TEXT": 422,
+    "QUESTION_TOO_LONG": 422,
+}
 _MAX_QUESTION: Final = 1000
 _PER_PAGE: Final = 10
 _MAX_PAGE: Final = 1000
@@ -55,11 +64,11 @@ def from_environment() -> WebApp:
 
 
 def create_app(settings: Settings) -> WebApp:
-    """Return the site on an index. It is opened, for reading, when the application starts."""
+    """Return the site on an index, which is opened when the application starts."""
 
     @asynccontextmanager
     async def lifespan(app: WebApp) -> AsyncGenerator[None]:
-        async with (await Index.open(settings.index.path)).unwrap() as index, AsyncExitStack() as stack:
+        async with (await opened(settings)).unwrap() as index, AsyncExitStack() as stack:
             writer = Writer.create(settings.model)
             if writer.data is not None:
                 await stack.enter_async_context(writer.data)
@@ -74,8 +83,8 @@ def create_app(settings: Settings) -> WebApp:
             description="Find the passages of documents that answer a question.",
             docs_path="/api",
             statuses=_STATUSES,
-            # Everything here is asked by GET.
-            max_body_size=0,
+            # But for adding documents, everything here is asked by GET.
+            max_body_size=0 if settings.serve.token is None else settings.ingest.max_file_size,
         ),
         lifespan=lifespan,
     )
@@ -95,10 +104,19 @@ def create_app(settings: Settings) -> WebApp:
 
     app.health({"index": ready})
     _add_api(app)
+    if settings.serve.token is not None:
+        add_adding(app, settings.serve.token)
     if settings.model.name:
         _add_writing(app, settings.ask.limit)
     _add_pages(app)
     return app
+
+
+async def opened(settings: Settings) -> Result[Index]:
+    """Open the index as it is served: only where documents may be added, it is made when there is none."""
+    if settings.serve.token is None:
+        return await Index.open(settings.index.path, settings.cache)
+    return await Index.create(settings.index.path, settings.cache, durable=True)
 
 
 def index_of(request: Request) -> Index:

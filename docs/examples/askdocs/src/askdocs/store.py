@@ -1,39 +1,47 @@
-"""The index: documents and passages in SQLite, found by full-text search."""
+"""The index: documents and passages, in a file or on PostgreSQL, found by full-text search."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from qicore.base import Failure, QiError, Result, Success
-from qicore.database import Database, DatabaseConfig, Row, Transaction
+from qicore.base import Failure, QiError, Result, Success, early_return
+from qicore.database import Database, DatabaseConfig, Transaction
 
-from askdocs.model import Answer, Asked, Document, Extract, Hit, Kind, NumberedPassage, Opened, Page, Stats
-from askdocs.query import FOUND_END, FOUND_START, full_text_query
+from askdocs.engine import Engine
+from askdocs.found import Found
+from askdocs.model import (
+    Answer,
+    Asked,
+    Document,
+    Extract,
+    Hit,
+    Kind,
+    NumberedPassage,
+    Opened,
+    Page,
+    Stats,
+    Stored,
+)
+from askdocs.place import Place, place_of
+from askdocs.query import telling_words
+from askdocs.settings import CacheSettings
 from askdocs.texts import Text
 
 __all__ = ["Index"]
 
-# A word in a heading says more about a passage than one in its text.
-_WEIGHTS: Final = "8.0, 1.0"
-
-_SEARCH: Final = f"""
-    SELECT documents.id AS document, passages.id AS passage, documents.path, documents.title,
-           passages.heading, passages.line, passages.text,
-           snippet(passages_fts, 1, '{FOUND_START}', '{FOUND_END}', ' … ', 48) AS excerpt,
-           -bm25(passages_fts, {_WEIGHTS}) AS score
-    FROM passages_fts
-    JOIN passages ON passages.id = passages_fts.rowid
-    JOIN documents ON documents.id = passages.document_id
-    WHERE passages_fts MATCH ?
-    ORDER BY bm25(passages_fts, {_WEIGHTS}), passages.id
-    LIMIT ? OFFSET ?
-"""  # noqa: S608 - only constants of this module are filled in
+# Of whoever comes first, the row is new; all others wait here until it is there, and find the digest it has.
+_CLAIM: Final = """
+    INSERT INTO documents (path, title, kind, size, digest, ingested_at) VALUES (?, '', '', 0, '', '')
+    ON CONFLICT (path) DO UPDATE SET path = excluded.path
+    RETURNING id, digest
+"""
 
 _PASSAGES: Final = """
     SELECT documents.id AS document, passages.id AS passage, documents.path, documents.title,
@@ -42,8 +50,6 @@ _PASSAGES: Final = """
     FROM passages JOIN documents ON documents.id = passages.document_id
     WHERE passages.id IN ({})
 """
-
-_COUNT: Final = "SELECT count(*) AS total FROM passages_fts WHERE passages_fts MATCH ?"
 
 _KINDS: Final = """
     SELECT kind, count(DISTINCT documents.id) AS documents, count(passages.id) AS passages
@@ -64,57 +70,90 @@ _DOCUMENT: Final = """
 """
 
 
+_TOTALS: Final = """
+    SELECT count(*) AS passages, (SELECT coalesce(sum(size), 0) FROM documents) AS text_size,
+           coalesce(sum(1 + length(text) - length(replace(replace(text, ?, ''), ' ', ''))), 0) AS words
+    FROM passages
+"""
+
+_ASKED: Final = """
+    SELECT question, asked_at, hits, seconds FROM questions
+    WHERE id IN (SELECT max(id) FROM questions GROUP BY question) ORDER BY id DESC LIMIT ?
+"""
+
+
 class Index:
-    """An open index. Close it, or use `async with`."""
+    """An open index. Close it, or use `async with`.
 
-    def __init__(self, database: Database, path: Path) -> None:
+    With a cache that nodes share, pages of passages are found once for all of them, until a document changes.
+    """
+
+    def __init__(self, database: Database, engine: Engine, found: Found | None = None) -> None:
         self._database = database
-        self._path = path
+        self._engine = engine
+        self._found = found
 
     @classmethod
-    async def create(cls, path: Path) -> Result[Index]:
-        """Open the index at `path` for writing; make it when there is none.
+    async def create(
+        cls, path: str | Path, cache: CacheSettings | None = None, *, durable: bool = False
+    ) -> Result[Index]:
+        """Open the index at a path or URL for writing; make it when there is none.
 
-        Fails with INDEX_FOLDER_NOT_FOUND [FILESYSTEM], and as the database does.
+        With `durable`, what was stored in a file survives even a power failure. PostgreSQL's own settings
+        decide that for it. Fails with INDEX_FOLDER_NOT_FOUND [FILESYSTEM], and as the database and the cache
+        do.
         """
-        if not path.parent.is_dir():
-            missing = f"there is no folder {path.parent} to keep the index in"
+        place = place_of(str(path))
+        if place.file is not None and not place.file.parent.is_dir():
+            missing = f"there is no folder {place.file.parent} to keep the index in"
             return Failure(QiError.filesystem("INDEX_FOLDER_NOT_FOUND", missing))
-        opened = await Database.connect(path, DatabaseConfig(synchronous="normal"))
-        return await opened.flat_map_async(lambda database: cls._migrated(database, path))
+        options = DatabaseConfig(synchronous="full" if durable else "normal")
+        return await cls._opened(place, options, cache, _migrate)
 
     @classmethod
-    async def open(cls, path: Path) -> Result[Index]:
-        """Open the index at `path` for reading.
+    async def open(cls, path: str | Path, cache: CacheSettings | None = None) -> Result[Index]:
+        """Open the index at a path or URL for reading.
 
-        Fails with INDEX_NOT_FOUND [FILESYSTEM], and as the database does.
+        Fails with INDEX_NOT_FOUND [FILESYSTEM], and as the database and the cache do.
         """
-        if not path.exists():  # noqa: ASYNC240 - as quick as the call that follows
-            missing = f"there is no index at {path}"
-            return Failure(
-                QiError.filesystem("INDEX_NOT_FOUND", missing, hint="make one: askdocs ingest PATH")
-            )
-        opened = await Database.connect(path, DatabaseConfig(read_only=True))
-        return opened.map(lambda database: cls(database, path))
+        place = place_of(str(path))
+        if place.file is not None and not place.file.exists():
+            return Failure(_not_found(place))
+        return await cls._opened(place, DatabaseConfig(read_only=True), cache, _exists)
 
     @classmethod
-    async def _migrated(cls, database: Database, path: Path) -> Result[Index]:
-        with as_file(files("askdocs") / "migrations") as directory:
-            migrated = await database.migrate(directory)
-        if migrated.error is not None:
+    async def _opened(
+        cls,
+        place: Place,
+        options: DatabaseConfig,
+        cache: CacheSettings | None,
+        prepare: Callable[[Database, Place], Awaitable[Result[None]]],
+    ) -> Result[Index]:
+        opened = await Database.connect(place.target, options)
+        if opened.error is not None:
+            return Failure(opened.error)
+        database = opened.unwrap()
+        prepared = await prepare(database, place)
+        found = None
+        if prepared.is_success and cache is not None and cache.url is not None:
+            made = await Found.create(cache)
+            prepared, found = made.map(lambda _: None), made.data
+        if prepared.error is not None:
             await database.close()
-            return Failure(migrated.error)
-        return Success(cls(database, path))
+            return Failure(prepared.error)
+        return Success(cls(database, place.engine, found))
 
     async def close(self) -> Result[None]:
-        """Close the index. Idempotent."""
+        """Close the database, and the cache."""
+        if self._found is not None:
+            await self._found.close()
         return await self._database.close()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
 
@@ -123,34 +162,45 @@ class Index:
         rows = await self._database.query("SELECT path, digest FROM documents", into=tuple)
         return rows.map(lambda found: {path: digest for path, digest in found})  # noqa: C416 - typed pairs
 
-    async def put(self, path: str, kind: str, text: Text, extract: Extract) -> Result[None]:
-        """Add a document, or put it in the place of its earlier self; all of it or nothing."""
+    async def put(self, path: str, kind: str, text: Text, extract: Extract) -> Result[Stored]:
+        """Add a document, or put it in the place of its earlier self; all of it or nothing.
 
-        async def replace(transaction: Transaction) -> Result[int]:
-            (await transaction.delete("documents", {"path": path})).unwrap()
-            document = await transaction.create(
-                "documents",
-                {
-                    "path": path,
-                    "title": extract.title,
-                    "kind": kind,
-                    "size": text.size,
-                    "digest": text.digest,
-                    "ingested_at": _now(),
-                },
-            )
-            number = document.unwrap()["id"]
-            rows = [
-                {"document_id": number, "heading": one.heading, "line": one.line, "text": one.text}
-                for one in extract.passages
-            ]
-            return await transaction.bulk_insert("passages", rows)
+        One that is there already, word for word, is left as it is. Documents keep their numbers.
+        """
 
-        return (await self._database.transaction(replace)).map(lambda _: None)
+        @early_return
+        async def replace_in(transaction: Transaction) -> Result[Stored]:
+            claimed = (await transaction.query_one(_CLAIM, (path,))).unwrap()
+            number, digest = int(claimed["id"]), str(claimed["digest"])
+            count = len(extract.passages)
+            if digest == text.digest:
+                return Success(Stored(number=number, change="unchanged", passages=count))
+            facts = {
+                "title": extract.title,
+                "kind": kind,
+                "size": text.size,
+                "digest": text.digest,
+                "ingested_at": _now(),
+            }
+            (await transaction.update("documents", {"id": number}, facts)).unwrap()
+            (await transaction.delete("passages", {"document_id": number})).unwrap()
+            (await self._engine.put_passages(transaction, number, extract.passages)).unwrap()
+            return Success(Stored(number=number, change="updated" if digest else "added", passages=count))
+
+        stored = await self._database.transaction(replace_in)
+        # Unchanged ones, too: whoever stored it may have ended before it could say so.
+        await self._changed(stored)
+        return stored
 
     async def remove(self, paths: Iterable[str]) -> Result[int]:
         """Remove documents; return how many there were."""
-        return await self._database.delete("documents", {"path": list(paths)})
+        removed = await self._database.delete("documents", {"path": list(paths)})
+        await self._changed(removed)
+        return removed
+
+    async def _changed(self, result: Result[object]) -> None:
+        if self._found is not None and result.is_success:
+            await self._found.forget()
 
     async def search(self, question: str, limit: int, offset: int = 0) -> Result[Answer]:
         """Return the best passages, from `offset` on.
@@ -158,9 +208,8 @@ class Index:
         Fails with EMPTY_QUESTION [VALIDATION], and as the database does.
         """
         start = time.perf_counter()
-        query = full_text_query(question)
-        found = await query.flat_map_async(
-            lambda text: self._database.query(_SEARCH, (text, limit, offset), into=Hit)
+        found = await telling_words(question).flat_map_async(
+            lambda words: self._engine.search(self._database, words, limit, offset)
         )
         return found.map(
             lambda hits: Answer(question=question, hits=tuple(hits), seconds=time.perf_counter() - start)
@@ -168,13 +217,21 @@ class Index:
 
     async def page(self, question: str, limit: int, offset: int) -> Result[Page]:
         """Return a part of the passages, and how many there are. Fails as `search` does."""
-        total = await full_text_query(question).flat_map_async(
-            lambda text: self._database.query_one(_COUNT, (text,))
-        )
-        if total.error is not None:
-            return Failure(total.error)
+        start = time.perf_counter()
+
+        async def find() -> Result[Page]:
+            return await self._page(question, limit, offset)
+
+        page = await (find() if self._found is None else self._found.page(question, limit, offset, find))
+        seconds = time.perf_counter() - start
+        return page.map(lambda found: replace(found, answer=replace(found.answer, seconds=seconds)))
+
+    @early_return
+    async def _page(self, question: str, limit: int, offset: int) -> Result[Page]:
+        words = telling_words(question).unwrap()
+        total = (await self._engine.count(self._database, words)).unwrap()
         answer = await self.search(question, limit, offset)
-        return answer.map(lambda found: Page(answer=found, offset=offset, total=total.unwrap()["total"]))
+        return answer.map(lambda found: Page(answer=found, offset=offset, total=total))
 
     async def document(self, number: int) -> Result[Opened]:
         """Return a document with its passages. Fails with DOCUMENT_NOT_FOUND [VALIDATION]."""
@@ -237,37 +294,43 @@ class Index:
 
     async def asked(self, limit: int) -> Result[list[Asked]]:
         """Return the questions asked last, each once, the latest first."""
-        return await self._database.query(
-            "SELECT question, max(asked_at) AS asked_at, hits, seconds FROM questions"
-            " GROUP BY question ORDER BY max(id) DESC LIMIT ?",
-            (limit,),
-            into=Asked,
-        )
+        return await self._database.query(_ASKED, (limit,), into=Asked)
 
     async def largest(self, limit: int, offset: int = 0) -> Result[list[Document]]:
         """Return the documents with most passages, from `offset` on."""
         return await self._database.query(_LARGEST, (limit, offset), into=Document)
 
+    @early_return
     async def stats(self) -> Result[Stats]:
         """Return the index in figures."""
-        kinds = await self._database.query(_KINDS, into=Kind)
-        totals = await self._database.query_one(
-            "SELECT count(*) AS passages,"
-            " total(1 + length(text) - length(replace(replace(text, char(10), ''), ' ', ''))) AS words,"
-            " (SELECT coalesce(sum(size), 0) FROM documents) AS text_size"
-            " FROM passages"
+        kinds = (await self._database.query(_KINDS, into=Kind)).unwrap()
+        totals = (await self._database.query_one(_TOTALS, ("\n",))).unwrap()
+        size = (await self._database.query_one(self._engine.size, into=int)).unwrap()
+        return Success(
+            Stats(
+                documents=sum(kind.documents for kind in kinds),
+                passages=totals["passages"],
+                words=int(totals["words"]),
+                text_size=int(totals["text_size"]),
+                index_size=size,
+                kinds=tuple(kinds),
+            )
         )
-        return kinds.flat_map(lambda found: totals.map(lambda row: self._stats(found, row)))
 
-    def _stats(self, kinds: Sequence[Kind], totals: Row) -> Stats:
-        return Stats(
-            documents=sum(kind.documents for kind in kinds),
-            passages=totals["passages"],
-            words=int(totals["words"]),
-            text_size=totals["text_size"],
-            index_size=self._path.stat().st_size,
-            kinds=tuple(kinds),
-        )
+
+async def _migrate(database: Database, place: Place) -> Result[None]:
+    with as_file(files("askdocs") / "migrations" / place.engine.migrations) as folder:
+        return (await database.migrate(folder)).map(lambda _: None)
+
+
+async def _exists(database: Database, place: Place) -> Result[None]:
+    there = await database.query_one(place.engine.exists, into=int)
+    return there.flat_map(lambda yes: Success(None) if yes else Failure(_not_found(place)))
+
+
+def _not_found(place: Place) -> QiError:
+    missing = f"there is no index at {place}"
+    return QiError.filesystem("INDEX_NOT_FOUND", missing, hint="make one: askdocs ingest PATH")
 
 
 def _now() -> str:
