@@ -1,5 +1,6 @@
 """A server with everything, within the process, as a child, and over HTTP."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -60,6 +61,15 @@ def shared_server() -> Iterator[HTTPServer]:
 @pytest.fixture
 def child() -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=[SCRIPT])
+
+
+async def until(client: MCPClient, *, connected: bool) -> None:
+    """Wait until a client that nobody calls is connected, or is no more."""
+    for _ in range(6000):
+        if client.connected is connected:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"never connected={connected}")
 
 
 WAYS = [("memory", "auto"), ("memory", "legacy"), ("stdio", "auto"), ("http", "auto"), ("http", "legacy")]

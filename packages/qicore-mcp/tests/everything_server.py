@@ -5,8 +5,10 @@ import os
 import socket
 import sys
 from dataclasses import dataclass
+from typing import Annotated
 
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, Elicit, ListRoots, Resolve, Sample
+from mcp_types import CreateMessageResult, ListRootsResult, SamplingMessage, TextContent
 from pydantic import BaseModel
 from qicore.base import Failure, QiError, Result, Success
 from qicore.mcp import MCPServer, MCPServerConfig
@@ -20,6 +22,20 @@ class Weather:
 
 class Answer(BaseModel):
     yes: bool
+
+
+def ask_user(topic: str) -> Elicit[Answer]:
+    if topic == "crash":
+        raise RuntimeError("the password is sesame")
+    return Elicit(f"Do you like {topic}?", Answer)
+
+
+def ask_model() -> Sample:
+    return Sample([SamplingMessage(role="user", content=TextContent(type="text", text="hm?"))], max_tokens=9)
+
+
+def ask_folders() -> ListRoots:
+    return ListRoots()
 
 
 def make(config: MCPServerConfig | None = None) -> MCPServer:
@@ -70,9 +86,9 @@ def make(config: MCPServerConfig | None = None) -> MCPServer:
         return "printed"
 
     @server.tool()
-    async def steps(count: int, ctx: Context) -> int:
+    async def steps(count: int, ctx: Context, size: int = 0) -> int:
         for number in range(count):
-            await ctx.report_progress(number + 1, count, f"step {number + 1}")
+            await ctx.report_progress(number + 1, count, f"step {number + 1}" + "." * size)
         return count
 
     @server.tool()
@@ -84,6 +100,22 @@ def make(config: MCPServerConfig | None = None) -> MCPServer:
     async def ask(ctx: Context) -> str:
         answer = await ctx.elicit("Do you?", Answer)
         return answer.model_dump_json()
+
+    @server.tool()
+    def consult(
+        topic: str,
+        user: Annotated[Answer, Resolve(ask_user)],
+        model: Annotated[CreateMessageResult, Resolve(ask_model)],
+        folders: Annotated[ListRootsResult, Resolve(ask_folders)],
+    ) -> str:
+        """Ask the user, the model and for the folders, in any version of the protocol."""
+        return f"{topic}: {user.yes}, {getattr(model.content, 'text', '')}, {folders.roots[0].name}"
+
+    @server.tool()
+    def no_unicode(fail: bool = False) -> Result[str]:
+        """Answer a name as the file system may give it."""
+        name = b"caf\xe9".decode("utf-8", "surrogateescape")
+        return Failure(QiError.validation("NO_SUCH_FILE", name)) if fail else Success(name)
 
     @server.resource("text://greeting", mime_type="text/plain")
     def greeting() -> str:

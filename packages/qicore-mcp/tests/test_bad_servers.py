@@ -1,6 +1,7 @@
 """Servers that are none, or odd ones: each gives a clear Failure, and leaves nothing behind."""
 
 import asyncio
+import gzip
 import json
 import socket
 import sys
@@ -11,7 +12,7 @@ from mcp import StdioServerParameters
 from qicore.base.testing import assert_failure, assert_success
 from qicore.mcp import MCPClient, MCPConfig
 from qicore.resilience import RetryConfig
-from qicore_testkit.fault_server import FaultServer
+from qicore_testkit.fault_server import Exchange, FaultServer
 from qicore_testkit.faults import answer, drop_after_reading, endless, garbage, hang, reset
 from qicore_testkit.leftovers import new_children
 
@@ -99,11 +100,14 @@ async def test_logs_on_standard_output_spoil_nothing() -> None:
 print("INFO starting up")
 print('{"level": "info"}')
 print("\\x00\\xff nonsense")
+sys.stdout.flush()
+sys.stdout.buffer.write(b"caf\\xe9 is open\\n")
+sys.stdout.buffer.flush()
 say({**answer, "result": {"content": [{"type": "text", "text": "fine"}]}})
 """
     async with odd(rules) as client:
         assert_success(await client.call_tool("x"))
-        for _ in range(3):
+        for _ in range(4):
             assert_failure(await client.receive(timeout=5), "MCP_INVALID_MESSAGE")
         assert_success(await client.call_tool("x"))
 
@@ -251,6 +255,41 @@ async def test_an_address_that_never_answers() -> None:
         config = MCPConfig(reconnect=ONCE, connect_timeout=0.5)
         async with MCPClient.create(f"{server.url}/mcp", config).unwrap() as client:
             assert_failure(await client.connect(), "MCP_TIMEOUT")
+
+
+def speaking(exchange: Exchange) -> None:
+    """Answer in JSON, as a server of 2025-06-18; a tool is named by what shall be wrong with its answer."""
+    asked: dict[str, Any] = json.loads(exchange.request.body or b"{}")
+    if "id" not in asked:
+        answer(202)(exchange)
+        return
+    name = asked.get("params", {}).get("name", "")
+    fine: dict[str, Any] = {"content": [{"type": "text", "text": "fine"}]}
+    if asked["method"] == "initialize":
+        info = {"name": "odd", "version": "1"}
+        fine = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+    elif asked["method"] == "tools/list":
+        fine = {"tools": []}
+    body = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": fine}).encode()
+    fields = {"Content-Type": "application/json"}
+    if name in {"large", "packed"}:
+        body += b" " * 1_000_000
+    if name == "packed":
+        body, fields["Content-Encoding"] = gzip.compress(body), "gzip"
+    answer(200, body, fields)(exchange)
+
+
+@pytest.mark.parametrize("name", ["large", "packed"])
+async def test_a_message_above_the_bound_costs_one_call(name: str) -> None:
+    with FaultServer() as server:
+        server.default = speaking
+        config = MCPConfig(max_message_size=100_000, mode="legacy", reconnect=ONCE)
+        async with MCPClient.create(f"{server.url}/mcp", config).unwrap() as client:
+            assert_success(await client.call_tool("small"))
+            before = client.raw
+            assert_failure(await client.call_tool(name), "MCP_INVALID_MESSAGE")
+            assert_success(await client.call_tool("small"))
+            assert client.raw is before
 
 
 async def test_a_message_without_end() -> None:

@@ -7,12 +7,13 @@ import mcp_types as types
 import pytest
 from mcp import MCPDeprecationWarning
 from mcp_types import TextContent
+from pydantic import FileUrl
 from qicore.base import Failure, QiError, Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.mcp import MCPClient, ServerInfo
 from qicore.resilience import CircuitBreakerConfig
 
-from .conftest import Opens
+from .conftest import Opens, until
 
 
 def text_of(result: types.CallToolResult) -> str:
@@ -66,7 +67,7 @@ async def test_lists_come_whole_from_their_pages(client: MCPClient) -> None:
     names = [tool.name for tool in assert_success(await client.list_tools())]
     assert names == [
         "add", "weather", "crash", "sleep", "cancellations", "huge", "pid", "printing", "steps", "header",
-        "ask",
+        "ask", "consult", "no_unicode",
     ]  # fmt: skip
     assert [each.uri for each in assert_success(await client.list_resources())] == ["text://greeting"]
     templates = assert_success(await client.list_resource_templates())
@@ -100,8 +101,13 @@ async def test_prompts(client: MCPClient) -> None:
     (message,) = prompt.messages
     assert isinstance(message.content, TextContent)
     assert message.content.text == "Review this: x = 1"
-    assert (await client.get_prompt("nothing")).is_failure
-    assert (await client.get_prompt("review")).is_failure
+    for name, arguments, problem in (
+        ("nothing", {}, "UNKNOWN_PROMPT: Unknown prompt: nothing"),
+        ("review", {}, "INVALID_ARGUMENTS: code: Field required"),
+        ("review", {"code": "x", "color": "red"}, "INVALID_ARGUMENTS: color: there is no such argument"),
+    ):
+        error = assert_failure(await client.get_prompt(name, arguments), "MCP_INVALID_MESSAGE")
+        assert error.message == f"prompts/get: {problem}"
 
 
 async def test_progress(client: MCPClient) -> None:
@@ -134,6 +140,56 @@ async def test_elicitation(client_of: Opens) -> None:
         result = await client_of(callbacks={"elicitation": callback}, mode="legacy").call_tool("ask")
         assert result.error is not None
         assert "sesame" not in repr(result.error.to_structured_data())
+
+
+async def agree(_: types.ElicitRequestParams) -> Result[types.ElicitResult]:
+    return Success(types.ElicitResult(action="accept", content={"yes": True}))
+
+
+async def decline(_: types.ElicitRequestParams) -> Result[types.ElicitResult]:
+    return Success(types.ElicitResult(action="decline"))
+
+
+async def model(params: types.CreateMessageRequestParams) -> Result[types.CreateMessageResult]:
+    assert params.max_tokens == 9
+    text = TextContent(type="text", text="a model says so")
+    return Success(types.CreateMessageResult(role="assistant", content=text, model="none"))
+
+
+async def folders() -> Result[types.ListRootsResult]:
+    return Success(types.ListRootsResult(roots=[types.Root(uri=FileUrl("file:///work"), name="work")]))
+
+
+async def test_a_tool_asks_the_client_in_every_version(client_of: Opens) -> None:
+    client = client_of(callbacks={"elicitation": agree, "sampling": model, "roots": folders})
+    result = assert_success(await client.call_tool("consult", {"topic": "tea"}))
+    assert text_of(result) == "tea: True, a model says so, work"
+    (tool,) = [each for each in assert_success(await client.list_tools()) if each.name == "consult"]
+    assert list(tool.input_schema["properties"]) == ["topic"], "what is asked for is no argument"
+
+
+async def test_a_tool_that_gets_no_answer(client_of: Opens) -> None:
+    others = {"sampling": model, "roots": folders}
+    client = client_of(callbacks={"elicitation": decline, **others})
+    error = assert_failure(await client.call_tool("consult", {"topic": "tea"}), "MCP_TOOL_ERROR")
+    assert error.context["tool_code"] == "NO_INPUT"
+    error = assert_failure(await client.call_tool("consult", {"topic": "crash"}), "MCP_TOOL_ERROR")
+    assert error.context["tool_code"] == "INTERNAL_ERROR"
+    assert "sesame" not in repr(error.to_structured_data())
+    assert (await client_of().call_tool("consult", {"topic": "tea"})).is_failure
+
+
+@pytest.mark.parametrize("answer", [None, "yes", "\udcff"])
+async def test_a_callback_that_answers_nonsense(client_of: Opens, answer: Any) -> None:
+    async def nonsense(_: types.ElicitRequestParams) -> Any:
+        return types.ElicitResult(action="accept", content={"yes": answer}) if answer == "\udcff" else answer
+
+    client = client_of(callbacks={"elicitation": nonsense, "sampling": model, "roots": folders})
+    assert_success(await client.connect())
+    before = client.raw
+    assert (await client.call_tool("consult", {"topic": "tea"}, timeout=30)).is_failure
+    assert_success(await client.call_tool("add", {"a": 1}))
+    assert client.raw is before, "it did not cost the connection"
 
 
 async def test_twenty_calls_at_once(client: MCPClient) -> None:
@@ -179,6 +235,50 @@ async def test_a_huge_result(client: MCPClient) -> None:
     assert len(text_of(result)) == 3_000_000
 
 
+async def test_many_messages_may_be_more_than_the_bound_of_one(client_of: Opens) -> None:
+    client = client_of(max_message_size=100_000)
+    seen: list[float] = []
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        seen.append(progress)
+
+    steps = {"count": 10, "size": 20_000}
+    assert_success(await client.call_tool("steps", steps, on_progress=note))
+    assert len(seen) == 10
+
+
+async def test_what_can_not_be_sent_costs_one_call(client: MCPClient) -> None:
+    assert_success(await client.connect())
+    before = client.raw
+    wrong: list[Any] = [5, ["a"], "abc", {5: 1}, {"a": object()}, {"a": "\udcff"}]
+    for values in wrong:
+        assert_failure(await client.call_tool("add", values), "MCP_INVALID_MESSAGE")
+        assert_failure(await client.get_prompt("review", values), "MCP_INVALID_MESSAGE")
+        assert_failure(await client.send("tools/list", values), "MCP_INVALID_MESSAGE")
+    assert_failure(await client.get_prompt("review", {"code": 5}), "MCP_INVALID_MESSAGE")  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]  # no text
+    names: list[Any] = [None, 5, "", "\udcff"]
+    for name in names:
+        assert_failure(await client.call_tool(name), "MCP_INVALID_MESSAGE")
+        assert_failure(await client.get_prompt(name), "MCP_INVALID_MESSAGE")
+        assert_failure(await client.send(name), "MCP_INVALID_MESSAGE")
+    assert_failure(await client.read_resource("text://\udcff"), "MCP_INVALID_MESSAGE")
+    reference = types.PromptReference(type="ref/prompt", name="review")
+    assert_failure(await client.complete(reference, "code", "\udcff"), "MCP_INVALID_MESSAGE")
+    assert_success(await client.call_tool("add", {"a": 1}))
+    assert client.raw is before
+
+
+async def test_an_answer_that_is_no_unicode_costs_one_call(client: MCPClient) -> None:
+    assert_success(await client.connect())
+    before = client.raw
+    error = assert_failure(await client.call_tool("no_unicode", timeout=30), "MCP_TOOL_ERROR")
+    assert error.context["tool_code"] == "INTERNAL_ERROR"
+    error = assert_failure(await client.call_tool("no_unicode", {"fail": True}), "MCP_TOOL_ERROR")
+    assert error.message == "no_unicode: NO_SUCH_FILE: caf\\udce9"
+    assert_success(await client.call_tool("add", {"a": 1}))
+    assert client.raw is before
+
+
 async def test_what_a_handler_prints_disturbs_nobody(client: MCPClient, capsys: Any) -> None:
     assert text_of(assert_success(await client.call_tool("printing"))) == "printed"
     assert_success(await client.call_tool("add", {"a": 1}))
@@ -191,6 +291,15 @@ async def test_messages_without_a_method(client: MCPClient) -> None:
     nothing: Any = None
     assert_failure(await client.send(nothing), "MCP_INVALID_MESSAGE")
     assert_failure(await client.receive(timeout=0.01), "MCP_TIMEOUT")
+
+
+async def test_receiving_connects_and_hears_of_the_end(client: MCPClient) -> None:
+    waiting = [asyncio.create_task(client.receive()) for _ in range(2)]
+    await until(client, connected=True)
+    assert_success(await client.disconnect())
+    for result in await asyncio.gather(*waiting):
+        assert_failure(result, "MCP_DISCONNECTED")
+    assert_failure(await client.receive(), "MCP_DISCONNECTED")
 
 
 async def test_any_task_may_connect_and_disconnect(client: MCPClient) -> None:

@@ -16,7 +16,7 @@ from qicore.resilience import RetryConfig
 from qicore_testkit.fault_server import wait_until
 from qicore_testkit.leftovers import new_children
 
-from .conftest import HTTPServer
+from .conftest import HTTPServer, until
 
 # Starting an interpreter is what takes the time.
 ROUNDS = {"auto": 20, "legacy": 5}
@@ -62,19 +62,10 @@ async def test_a_child_that_is_killed_20_times(child: StdioServerParameters, mod
             for result in await asyncio.gather(*tasks):
                 assert_failure(result, "MCP_DISCONNECTED")
             if not tasks:
-                await until_noticed(client)
+                await until(client, connected=False)  # a loss is noticed while nobody calls
             assert cancellations() == 0
     assert len(known) == ROUNDS[mode], "each time a new child answered"
     assert not children()
-
-
-async def until_noticed(client: MCPClient) -> None:
-    """A loss is noticed while nobody calls."""
-    for _ in range(500):
-        if not client.connected:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody noticed")
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -118,9 +109,73 @@ async def test_many_callers_reconnect_once(child: StdioServerParameters) -> None
     children = new_children()
     async with MCPClient.create(child, PATIENT).unwrap() as client:
         os.kill(await pid_of(client), signal.SIGKILL)
-        await until_noticed(client)
+        await until(client, connected=False)
         assert len(set(await asyncio.gather(*(pid_of(client) for _ in range(20))))) == 1
         assert len(children()) == 1
+
+
+async def test_a_receiver_hears_of_the_loss(child: StdioServerParameters) -> None:
+    async with MCPClient.create(child, PATIENT).unwrap() as client:
+        pid = await pid_of(client)
+        receiving = asyncio.create_task(client.receive())
+        await asyncio.sleep(0)
+        os.kill(pid, signal.SIGKILL)
+        assert_failure(await receiving, "MCP_DISCONNECTED")
+        receiving = asyncio.create_task(client.receive())
+        await until(client, connected=True)
+        assert await pid_of(client) != pid
+        receiving.cancel()
+
+
+MUTE = StdioServerParameters(command=sys.executable, args=["-c", "import time; time.sleep(3600)"])
+
+
+async def test_disconnecting_ends_connecting_for_good() -> None:
+    children = new_children()
+    client = MCPClient.create(MUTE, PATIENT).unwrap()
+    calls = [asyncio.create_task(client.call_tool("pid")) for _ in range(3)]
+    assert await asyncio.to_thread(wait_until, lambda: bool(children()))
+    assert_success(await client.disconnect())
+    for result in await asyncio.gather(*calls):
+        assert_failure(result, "MCP_DISCONNECTED")
+    assert not children()
+    assert_failure(await client.call_tool("pid"), "MCP_DISCONNECTED")
+    assert not children()
+
+
+async def test_callers_share_an_attempt_that_fails(tmp_path: Path) -> None:
+    log = tmp_path / "starts.txt"
+    program = f"open({str(log)!r}, 'a').write('started\\n'); raise SystemExit(3)"
+    dying = StdioServerParameters(command=sys.executable, args=["-c", program])
+    config = MCPConfig(reconnect=RetryConfig(attempts=2, wait_initial=0.01))
+    async with MCPClient.create(dying, config).unwrap() as client:
+        for result in await asyncio.gather(*(client.call_tool("pid") for _ in range(10))):
+            assert_failure(result, "MCP_CONNECT_FAILED")
+    assert log.read_text().count("started") == 2
+
+
+async def test_one_who_can_not_wait_leaves_the_attempt_to_the_others(child: StdioServerParameters) -> None:
+    children = new_children()
+    async with MCPClient.create(child, PATIENT).unwrap() as client:
+        hasty = asyncio.create_task(client.call_tool("pid"))
+        assert await asyncio.to_thread(wait_until, lambda: bool(children()))
+        patient = asyncio.create_task(pid_of(client))
+        await asyncio.sleep(0)
+        hasty.cancel()
+        assert {await patient} == children()
+        with pytest.raises(asyncio.CancelledError):
+            await hasty
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_disconnecting_from_a_server_that_hangs(http_server: HTTPServer, mode: str) -> None:
+    client = MCPClient.create(http_server.url, MCPConfig(mode=mode)).unwrap()
+    await pid_of(client)
+    process = http_server.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    async with asyncio.timeout(120):  # for ever, if it waited for the server
+        assert_success(await client.disconnect())
 
 
 async def test_disconnecting_ends_what_is_in_flight(child: StdioServerParameters) -> None:
@@ -157,8 +212,7 @@ async def test_a_child_that_will_not_end_is_killed(tmp_path: Path) -> None:
 
 async def test_a_cancelled_connect_leaves_no_child() -> None:
     children = new_children()
-    mute = StdioServerParameters(command=sys.executable, args=["-c", "import time; time.sleep(3600)"])
-    client = MCPClient.create(mute).unwrap()
+    client = MCPClient.create(MUTE).unwrap()
     task = asyncio.create_task(client.connect())
     assert await asyncio.to_thread(wait_until, lambda: bool(children()))
     task.cancel()

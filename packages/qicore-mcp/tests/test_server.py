@@ -194,9 +194,9 @@ async def test_a_failure_is_told_without_its_context(server: MCPServer, category
     result = await call(server, "fail")
     assert result.is_error
     assert said(result) == "OUTER: it is outside"
-    assert result.structured_content == {
-        "error": {"code": "OUTER", "category": category.value, "message": "it is outside"}
-    }
+    assert result.meta is not None
+    assert result.meta["qicore/error"] == {"code": "OUTER", "category": category.value}
+    assert result.structured_content is None, "it would have to fit the tool's output schema"
     assert "sesame" not in result.model_dump_json()
 
 
@@ -311,6 +311,77 @@ def test_resources_and_prompts_that_can_be_none(server: MCPServer) -> None:
         server.resource("item://{number}")(other)
     with pytest.raises(ValueError, match="args"):
         server.prompt()(many)
+
+
+def test_resources_and_prompts_are_taken_once(server: MCPServer) -> None:
+    def item(number: str) -> str:
+        return number
+
+    assert_success(server.register_resource("item://{number}", item))
+    assert_failure(server.register_resource("item://{number}", item), "INVALID_RESOURCE")
+    assert_success(server.register_resource("item://one", lambda: "1", name="one"))
+    assert_failure(server.register_resource("item://one", lambda: "2", name="other"), "INVALID_RESOURCE")
+    assert_success(server.register_prompt(item))
+    assert_failure(server.register_prompt(item), "INVALID_PROMPT")
+    assert_success(server.register_prompt(item, name="other"))
+
+
+async def test_variables_and_arguments_that_are_no_texts(server: MCPServer) -> None:
+    @server.resource("item://{number}")
+    def item(number: int) -> str:
+        return f"item {number + 1}"
+
+    @server.prompt()
+    def praise(times: int, what: str = "tea") -> str:
+        """Praise it.
+
+        More on it.
+        """
+        return what * times
+
+    async with MCPClient.create(server).unwrap() as client:
+        (content,) = assert_success(await client.read_resource("item://7")).contents
+        assert getattr(content, "text", None) == "item 8"
+        error = assert_failure(await client.read_resource("item://seven"), "MCP_INVALID_MESSAGE")
+        assert "INVALID_ARGUMENTS: number: Input should be a valid integer" in error.message
+        prompt = assert_success(await client.get_prompt("praise", {"times": "2"}))
+        assert getattr(prompt.messages[0].content, "text", None) == "teatea"
+        error = assert_failure(await client.get_prompt("praise", {"times": "two"}), "MCP_INVALID_MESSAGE")
+        assert "INVALID_ARGUMENTS: times: Input should be a valid integer" in error.message
+        (shown,) = assert_success(await client.list_prompts())
+        assert shown.description == "Praise it.\n\nMore on it."
+
+
+class Secret:
+    def __repr__(self) -> str:
+        return "Secret(sesame)"
+
+
+@pytest.mark.parametrize("answer", [Secret(), {"a": Secret()}, "sesame \udcff", ["sesame \udcff"]])
+async def test_resources_and_prompts_show_nothing_inside(
+    server: MCPServer, answer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert_success(server.register_resource("item://one", lambda: answer, name="one"))
+    assert_success(server.register_prompt(lambda: answer, name="one"))
+    async with MCPClient.create(server).unwrap() as client:
+        for result in (await client.read_resource("item://one"), await client.get_prompt("one")):
+            error = assert_failure(result, "MCP_SERVER_ERROR")
+            assert error.message.endswith("one failed")
+            assert "sesame" not in repr(error.to_structured_data())
+    assert "the prompt one" in caplog.text
+    assert "the resource item://one" in caplog.text
+
+
+async def test_a_listing_that_is_no_unicode(server: MCPServer) -> None:
+    def listing() -> list[types.Resource]:
+        return [types.Resource(uri="item://1", name="caf\udce9")]
+
+    def item(number: str) -> str:
+        return number
+
+    assert_success(server.register_resource("item://{number}", item, listing=listing))
+    async with MCPClient.create(server).unwrap() as client:
+        assert_failure(await client.list_resources(), "MCP_SERVER_ERROR")
 
 
 @pytest.mark.parametrize("uri", ["item://../etc/passwd", "item://%2e%2e%2fetc", "item:///etc/passwd"])

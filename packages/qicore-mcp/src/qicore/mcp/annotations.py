@@ -10,7 +10,7 @@ from typing import Any, Union
 
 from qicore.base import Failure, Result, Success
 
-__all__ = ["plain_signature", "shaped_like"]
+__all__ = ["name_of", "plain_signature", "shaped_like"]
 
 
 def plain_signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -25,9 +25,9 @@ def plain_signature(function: Callable[..., Any]) -> inspect.Signature:
     parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
         if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-            raise TypeError(f"{_name(function)}: a client can't give {parameter}; name every parameter")
+            raise TypeError(f"{name_of(function)}: a client can't give {parameter}; name every parameter")
         if parameter.name not in hints:
-            raise TypeError(f"{_name(function)}: parameter {parameter.name} needs an annotation")
+            raise TypeError(f"{name_of(function)}: parameter {parameter.name} needs an annotation")
         parameters.append(parameter.replace(annotation=hints[parameter.name]))
     returned = hints.get("return", signature.empty)
     return signature.replace(parameters=parameters, return_annotation=_without_result(returned))
@@ -38,8 +38,8 @@ def shaped_like(
 ) -> Any:
     """Return `called` with the name, the docstring and this signature of `function`, for the SDK to read."""
     shaped: Any = called
-    shaped.__name__ = _name(function)
-    shaped.__doc__ = function.__doc__
+    shaped.__name__ = name_of(function)
+    shaped.__doc__ = inspect.cleandoc(function.__doc__ or "")
     shaped.__signature__ = signature
     shaped.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
     if signature.return_annotation is not signature.empty:
@@ -59,6 +59,7 @@ def _without_result(annotation: Any) -> Any:
     return annotation
 
 
-def _name(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what a function is called, or else its type."""
     name: object = getattr(function, "__name__", None)
     return name if isinstance(name, str) else type(function).__name__

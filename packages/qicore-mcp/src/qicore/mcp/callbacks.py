@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import mcp_types as types
+from pydantic import BaseModel
 from qicore.base import Failure, QiError, Result, Success
-from qicore.mcp.errors import invalid_message, timed_out
+from qicore.mcp.errors import disconnected, invalid_message, text_of, timed_out
+from qicore.mcp.given import is_json
 
 from mcp.client.session import ClientRequestContext
 
@@ -39,7 +41,12 @@ class Inbox:
     def __init__(self, limit: int) -> None:
         self._waiting: deque[Result[types.ServerNotification]] = deque(maxlen=limit)
         self._arrived = asyncio.Event()
+        self._losses = 0
         self.dropped = 0
+
+    def __bool__(self) -> bool:
+        """Whether a message waits."""
+        return bool(self._waiting)
 
     def put(self, message: Result[types.ServerNotification]) -> None:
         """Keep a message; the oldest one goes when there are too many."""
@@ -50,11 +57,19 @@ class Inbox:
         self._waiting.append(message)
         self._arrived.set()
 
+    def lost(self) -> None:
+        """Tell those who wait that the connection was lost."""
+        self._losses += 1
+        self._arrived.set()
+
     async def get(self, seconds: float | None) -> Result[types.ServerNotification]:
-        """Return the oldest message, or wait for one."""
+        """Return the oldest message, or wait for one; MCP_DISCONNECTED when the connection is lost."""
+        losses = self._losses
         try:
             async with asyncio.timeout(seconds):
                 while not self._waiting:
+                    if self._losses != losses:
+                        return Failure(disconnected(operation="receive"))
                     self._arrived.clear()
                     await self._arrived.wait()
         except TimeoutError:
@@ -99,7 +114,12 @@ def _answering(what: str, callback: Callable[..., Awaitable[Any]]) -> Callable[.
         if isinstance(result, Failure):
             return _refusal(result.error)
         answered: Any = result
-        return answered.data if isinstance(result, Success) else answered
+        if isinstance(result, Success):
+            answered = answered.data
+        if not isinstance(answered, BaseModel) or not is_json(answered):
+            logger.error("the callback for %s answered what can't be sent", what)
+            return types.ErrorData(code=types.INTERNAL_ERROR, message=f"the client's {what} failed")
+        return answered
 
     return answer
 
@@ -107,6 +127,6 @@ def _answering(what: str, callback: Callable[..., Awaitable[Any]]) -> Callable[.
 def _refusal(error: QiError) -> types.ErrorData:
     return types.ErrorData(
         code=types.INVALID_REQUEST,
-        message=f"{error.code}: {error.message}",
+        message=text_of(error),
         data={"code": error.code, "category": error.category.value},
     )

@@ -20,7 +20,8 @@ from qicore.mcp.callbacks import (
     SamplingCallback,
 )
 from qicore.mcp.config import MCPConfig
-from qicore.mcp.errors import invalid_message, tool_error
+from qicore.mcp.errors import disconnected, invalid_message, tool_error
+from qicore.mcp.given import given
 from qicore.mcp.opening import Target, opener
 from qicore.mcp.pages import every_page
 from qicore.mcp.reach import Reach
@@ -175,10 +176,13 @@ class MCPClient:
         server does not have is MCP_UNKNOWN_TOOL. `timeout` stands for that of the configuration. A call that
         is cancelled or too late is cancelled at the server too.
         """
-        given = None if arguments is None else dict(arguments)
+        checked = given("tools/call", name, arguments)
+        if isinstance(checked, Failure):
+            return checked
+        values = checked.unwrap()
 
         async def call(client: Client) -> types.CallToolResult:
-            return await client.call_tool(name, given, progress_callback=on_progress)
+            return await client.call_tool(name, values, progress_callback=on_progress)
 
         result = await self._run(call, "tools/call", timeout=timeout)
         value = result.data
@@ -206,14 +210,22 @@ class MCPClient:
 
     async def read_resource(self, uri: str) -> Result[types.ReadResourceResult]:
         """Return the contents of a resource; MCP_UNKNOWN_RESOURCE [VALIDATION]."""
+        checked = given("resources/read", str(uri))
+        if isinstance(checked, Failure):
+            return checked
         return await self._run(lambda client: client.read_resource(str(uri)), "resources/read")
 
     async def get_prompt(
         self, name: str, arguments: Mapping[str, str] | None = None
     ) -> Result[types.GetPromptResult]:
         """Return a prompt, filled in; MCP_INVALID_MESSAGE [VALIDATION] when it is not there, or can't be."""
-        given = None if arguments is None else dict(arguments)
-        return await self._run(lambda client: client.get_prompt(name, given), "prompts/get")
+        checked = given("prompts/get", name, arguments)
+        if isinstance(checked, Failure):
+            return checked
+        values = checked.unwrap()
+        if not all(isinstance(value, str) for value in (values or {}).values()):
+            return Failure(invalid_message("the arguments of a prompt are texts", operation="prompts/get"))
+        return await self._run(lambda client: client.get_prompt(name, values), "prompts/get")
 
     async def complete(
         self,
@@ -223,6 +235,9 @@ class MCPClient:
         context: Mapping[str, str] | None = None,
     ) -> Result[types.Completion]:
         """Return what an argument of a prompt or a template may be that begins like `value`."""
+        checked = given("completion/complete", argument, {"value": value, "context": context})
+        if isinstance(checked, Failure):
+            return checked
         known = None if context is None else dict(context)
         answered = await self._run(
             lambda client: client.complete(ref, {"name": argument, "value": value}, known),
@@ -276,11 +291,13 @@ class MCPClient:
 
         A notification (its name begins with `notifications/`) has no answer: the result is empty.
         """
-        if not isinstance(cast("object", method), str) or not method:
-            return Failure(invalid_message("a message needs a method"))
+        checked = given("send", method, params)
+        if isinstance(checked, Failure):
+            return checked
+        values = checked.unwrap()
 
         async def send(client: Client) -> dict[str, Any]:
-            message = {"method": method} if params is None else {"method": method, "params": dict(params)}
+            message = {"method": method} if values is None else {"method": method, "params": values}
             if method.startswith("notifications/"):
                 notification = types.Notification[Any, Any].model_validate(message)
                 await client.session.send_notification(cast("types.ClientNotification", notification))
@@ -293,10 +310,18 @@ class MCPClient:
     async def receive(self, timeout: float | None = None) -> Result[types.ServerNotification]:
         """Wait for something that the server says by itself, `timeout` seconds at most.
 
-        MCP_TIMEOUT [TIMEOUT] when nothing came. Messages are kept for this, `max_messages` at most. What is
-        no message is a Failure of its own: MCP_INVALID_MESSAGE [VALIDATION].
+        MCP_TIMEOUT [TIMEOUT] when nothing came; MCP_DISCONNECTED when the connection was lost meanwhile: what
+        was subscribed to must be subscribed to again. Messages are kept for this, `max_messages` at most.
+        What is no message is a Failure of its own: MCP_INVALID_MESSAGE [VALIDATION].
         """
-        return await self._reach.inbox.get(timeout)
+        inbox = self._reach.inbox
+        if not inbox and not self.connected:
+            connected = await self._run(_info, "receive", timeout=timeout)
+            if isinstance(connected, Failure):
+                return connected
+            if not self.connected:  # it was lost as soon as it was made
+                return Failure(disconnected(operation="receive"))
+        return await inbox.get(timeout)
 
     async def _list(self, page: Callable[[Client, str | None], Awaitable[Any]], name: str) -> Result[Any]:
         config = self.config

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import mcp_types as types
 from qicore.base import Failure, QiError, Result, Success
-from qicore.mcp.handling import Handler, crashed, logger, protocol_error
+from qicore.mcp.handling import Handler, crashed, logger, protocol_error, sendable
 
 from mcp.server.lowlevel import Server
 
@@ -51,7 +51,7 @@ class Completions:
         if not all(isinstance(value, str) for value in values):
             logger.error("%s answered no texts", what)
             raise protocol_error(crashed(what))
-        every = list(values)
+        every = sendable(what, list(values))
         return types.CompleteResult(
             completion=types.Completion(values=every[:_MOST], total=len(every), has_more=len(every) > _MOST)
         )

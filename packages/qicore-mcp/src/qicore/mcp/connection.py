@@ -28,9 +28,10 @@ Opens = Callable[[Callable[[], None]], AbstractAsyncContextManager[Client]]
 class Connection:
     """A connection and the task that holds it. It begins when it is made."""
 
-    def __init__(self, opens: Opens) -> None:
+    def __init__(self, opens: Opens, on_loss: Callable[[], None]) -> None:
         self.client: Client | None = None
         """The SDK's client while the connection is of use."""
+        self._on_loss = on_loss
         self._leave = asyncio.Event()
         self._cancelled = False
         self._ready: asyncio.Future[Result[Client]] = asyncio.get_running_loop().create_future()
@@ -55,7 +56,7 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - it is the answer to whoever waits for the connection
             self._fail(error)
         finally:
-            self.client = None
+            self.lost()
 
     def _fail(self, error: BaseException) -> None:
         if self._ready.done():
@@ -65,8 +66,10 @@ class Connection:
 
     def lost(self) -> None:
         """Take note that the other side is gone."""
-        self.client = None
         self._leave.set()
+        if self.client is not None:
+            self.client = None
+            self._on_loss()
 
     def let_go(self) -> None:
         """Have the task leave; one that still waits for a first answer waits no longer."""

@@ -18,15 +18,21 @@ from qicore.base import ErrorCategory, QiError
 from mcp import MCPError
 
 __all__ = [
+    "TOLD",
     "connect_failed",
     "disconnected",
     "invalid_message",
     "is_disconnection",
     "is_session_gone",
+    "text_of",
     "timed_out",
     "to_error",
     "tool_error",
 ]
+
+TOLD: Final = "qicore/error"
+"""The entry of a failed tool's metadata that holds code and category. There, since structured content must
+fit the tool's output schema: there are clients that check it though the call failed."""
 
 
 class _Row(NamedTuple):
@@ -132,12 +138,21 @@ def tool_error(tool: str, result: CallToolResult) -> QiError:
     text = _short(" ".join(part.text for part in result.content if isinstance(part, TextContent)).strip())
     code = "MCP_UNKNOWN_TOOL" if _UNKNOWN_TOOL.search(text) and tool in text else "MCP_TOOL_ERROR"
     context: dict[str, object] = {"tool": tool}
-    structured: Any = result.structured_content
-    said: Any = structured.get("error") if hasattr(structured, "get") else None
+    said: Any = (result.meta or {}).get(TOLD)
     if hasattr(said, "get") and isinstance(said.get("code"), str):
         context["tool_code"] = said.get("code")
         context["tool_category"] = said.get("category")
     return QiError.validation(code, f"{tool}: {text or 'the tool failed'}", **context)
+
+
+def text_of(error: QiError) -> str:
+    r"""Return what the other side is told of an error: code and message, never the context.
+
+    >>> text_of(QiError.filesystem("NO_SUCH_FILE", "there is no b\udcffd.txt"))
+    'NO_SUCH_FILE: there is no b\\udcffd.txt'
+    """
+    # A message may quote the name of a file that is no Unicode.
+    return f"{error.code}: {error.message}".encode("utf-8", "backslashreplace").decode()
 
 
 def is_disconnection(exception: BaseException) -> bool:

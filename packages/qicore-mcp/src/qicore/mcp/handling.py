@@ -6,18 +6,22 @@ import inspect
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import anyio.to_thread
 import mcp_types as types
 from mcp_types import CallToolResult, TextContent
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
+from qicore.mcp.errors import TOLD, text_of
+from qicore.mcp.given import is_json
 
 from mcp import MCPError
 
-__all__ = ["Handler", "crashed", "failed", "logger", "protocol_error"]
+__all__ = ["Handler", "crashed", "failed", "logger", "protocol_error", "sendable"]
 
 logger = logging.getLogger("qicore.mcp")
+
+T = TypeVar("T")
 
 
 class Handler:
@@ -66,20 +70,31 @@ def crashed(what: str) -> QiError:
     return QiError.create("INTERNAL_ERROR", f"{what} failed", ErrorCategory.UNKNOWN)
 
 
+def sendable(what: str, answer: T) -> T:
+    """Return an answer that JSON can hold; for another an MCPError is raised, which tells nothing of it.
+
+    A lone surrogate, as the names of files may have them, would end the whole connection when it is sent.
+    """
+    if not is_json(answer):
+        logger.error("%s answered what JSON can't hold", what)
+        raise protocol_error(crashed(what))
+    return answer
+
+
 def failed(error: QiError) -> CallToolResult:
     """Return the result of a tool that failed: code, category and message, and nothing of the context."""
-    told = {"code": error.code, "category": error.category.value, "message": error.message}
     return CallToolResult(
-        content=[TextContent(type="text", text=f"{error.code}: {error.message}")],
-        structured_content={"error": told},
-        is_error=True,
+        content=[TextContent(type="text", text=text_of(error))], _meta={TOLD: _facts(error)}, is_error=True
     )
 
 
 def protocol_error(error: QiError) -> MCPError:
     """Return the error of the protocol for a Failure of a resource or a prompt."""
     theirs = error.category is ErrorCategory.VALIDATION
-    code = types.INVALID_PARAMS if theirs else types.INTERNAL_ERROR
     return MCPError(
-        code, f"{error.code}: {error.message}", {"code": error.code, "category": error.category.value}
+        types.INVALID_PARAMS if theirs else types.INTERNAL_ERROR, text_of(error), data=_facts(error)
     )
+
+
+def _facts(error: QiError) -> dict[str, Any]:
+    return {"code": error.code, "category": error.category.value}

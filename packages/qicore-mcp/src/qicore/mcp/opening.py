@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TextIO, TypeAlias, cast
+from typing import Any, Final, TextIO, TypeAlias, cast
 
 import httpx2
 from mcp_types import Implementation
@@ -14,7 +14,6 @@ from qicore.base import Failure, QiError, Result, Success
 from qicore.mcp.callbacks import Callbacks
 from qicore.mcp.config import MCPConfig
 from qicore.mcp.connection import Opens
-from qicore.mcp.errors import invalid_message
 from qicore.mcp.streams import watched
 
 from mcp import Client, StdioServerParameters
@@ -24,6 +23,9 @@ from mcp.server import Server
 from mcp.server.mcpserver import MCPServer as SDKServer
 
 __all__ = ["Target", "opener"]
+
+_FAREWELL: Final = 5.0
+"""Seconds in which a server must have taken note of the end of a session."""
 
 Target: TypeAlias = (
     "StdioServerParameters | str | SDKServer | Server[Any] | AbstractAsyncContextManager[Any] | Any"
@@ -41,7 +43,8 @@ def opener(target: Target, config: MCPConfig, callbacks: Callbacks) -> Result[Op
         return Success(lambda _ended: _client(raw, config, callbacks))
     transport: Callable[[], AbstractAsyncContextManager[Any]]
     if isinstance(target, StdioServerParameters):
-        transport = lambda: stdio_client(target, _log_of(config))  # noqa: E731 - one of four ways
+        child = _tolerant(target)
+        transport = lambda: stdio_client(child, _log_of(config))  # noqa: E731 - one of four ways
     elif isinstance(target, str):
         if not _is_url(target):
             return Failure(_invalid("target must be an http or https URL"))
@@ -75,19 +78,38 @@ def _client(server: Any, config: MCPConfig, callbacks: Callbacks) -> Client:
     )
 
 
+def _tolerant(child: StdioServerParameters) -> StdioServerParameters:
+    """Return the child, so that what is no UTF-8 on its standard output does not end the connection."""
+    if "encoding_error_handler" in child.model_fields_set:
+        return child
+    return child.model_copy(update={"encoding_error_handler": "replace"})
+
+
 @asynccontextmanager
 async def _http(url: str, config: MCPConfig) -> AsyncGenerator[Any, None]:
+    async def part(request: httpx2.Request) -> None:
+        if (
+            request.method == "DELETE"
+        ):  # the end of a session, for which a server that hangs is not waited for
+            request.extensions["timeout"] = httpx2.Timeout(_FAREWELL).as_dict()
+
     async def bound(response: httpx2.Response) -> None:
+        if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
+            return  # any number of messages, each of which the SDK bounds
+        # Not asked for, and a small one may unpack to anything: it is read as it is, which is no JSON.
+        response.headers.pop("Content-Encoding", None)
         response.stream = _Bounded(cast("httpx2.AsyncByteStream", response.stream), config.max_message_size)
 
+    headers = httpx2.Headers(dict(config.headers))
+    headers["Accept-Encoding"] = "identity"
     async with (
         httpx2.AsyncClient(
-            headers={"Accept-Encoding": "identity", **config.headers},
+            headers=headers,
             auth=config.auth,
             # Deadlines are the client's: a response may stay open as long as its call may take.
             timeout=httpx2.Timeout(None, connect=config.connect_timeout),
             limits=httpx2.Limits(max_connections=None),
-            event_hooks={"response": [bound]},
+            event_hooks={"request": [part], "response": [bound]},
         ) as client,
         streamable_http_client(
             url, http_client=client, max_sse_event_size=config.max_message_size
@@ -97,7 +119,7 @@ async def _http(url: str, config: MCPConfig) -> AsyncGenerator[Any, None]:
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The body of a JSON answer, which is one message; events have a bound of their own, each."""
+    """The body of an answer that is one message."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, limit: int) -> None:
         self._stream = stream
@@ -108,7 +130,8 @@ class _Bounded(httpx2.AsyncByteStream):
         async for chunk in self._stream:
             left -= len(chunk)
             if left < 0:
-                raise invalid_message(f"a message of more than {self._limit} bytes")
+                # Of a kind that the SDK knows to be about this message, and not about the connection.
+                raise httpx2.StreamError(f"a message of more than {self._limit} bytes")
             yield chunk
 
     async def aclose(self) -> None:

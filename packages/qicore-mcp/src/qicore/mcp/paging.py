@@ -7,6 +7,7 @@ from typing import Any
 
 import mcp_types as types
 from pydantic import BaseModel
+from qicore.mcp.handling import sendable
 
 from mcp import MCPError
 
@@ -25,7 +26,8 @@ def in_pages(
         start = _start(params.cursor)
         every = await entries()
         end = start + size
-        return answer(**{field: every[start:end]}, next_cursor=str(end) if end < len(every) else None)
+        more = str(end) if end < len(every) else None
+        return sendable(f"the list of {field}", answer(**{field: every[start:end]}, next_cursor=more))
 
     return page
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.mcp.callbacks import Inbox
@@ -19,6 +19,15 @@ from mcp import Client, MCPError
 __all__ = ["Reach"]
 
 T = TypeVar("T")
+_Connected: TypeAlias = tuple[Connection, Client]
+
+
+class _Attempt:
+    """A task that connects, and how many wait for it: it ends with the last of them."""
+
+    def __init__(self, connecting: Awaitable[Result[_Connected]]) -> None:
+        self.task = asyncio.ensure_future(connecting)
+        self.waiting = 0
 
 
 class Reach:
@@ -30,7 +39,7 @@ class Reach:
         self._opens = opens
         self._connection: Connection | None = None
         self._ending: set[Connection] = set()
-        self._turn = asyncio.Lock()
+        self._attempt: _Attempt | None = None
         self._retry = Retry(replace(config.reconnect, retry_on=_is_connect_failure))
         self._shut = False
 
@@ -63,8 +72,8 @@ class Reach:
                 connected = await self._connect()
                 if isinstance(connected, Failure):
                     return connected
-                connection = self._connection
-                return Success(await operation(connected.unwrap()))
+                connection, client = connected.unwrap()
+                return Success(await operation(client))
         except Exception as exception:  # noqa: BLE001 - it becomes a Failure
             if scope.expired() and isinstance(exception, TimeoutError):
                 return Failure(timed_out(limit or 0.0, operation=name))
@@ -72,19 +81,37 @@ class Reach:
                 self._let_go(connection)
             return Failure(to_error(exception, operation=name))
 
-    async def _connect(self) -> Result[Client]:
-        async with self._turn:  # one connects, the others wait for it
-            client = self.client
-            if client is not None:
-                return Success(client)
-            if self._shut:
-                return Failure(disconnected("the client is disconnected: call connect() first"))
-            return await self._retry.call(self._open)
+    async def _connect(self) -> Result[_Connected]:
+        """Return the connection, or wait for the attempt to make one: all who wait share its answer."""
+        connection, client = self._connection, self.client
+        if connection is not None and client is not None:
+            return Success((connection, client))
+        if self._shut:
+            return Failure(disconnected("the client is disconnected: call connect() first"))
+        if self._attempt is None:
+            self._attempt = _Attempt(self._retry.call(self._open))
+        attempt = self._attempt
+        attempt.waiting += 1
+        try:
+            await asyncio.wait({attempt.task})
+        finally:
+            attempt.waiting -= 1
+            if not attempt.waiting:
+                self._give_up(attempt)
+        if attempt.task.cancelled():
+            return Failure(disconnected("the client was disconnected meanwhile"))
+        return attempt.task.result()
 
-    async def _open(self) -> Result[Client]:
+    def _give_up(self, attempt: _Attempt) -> None:
+        """Forget an attempt; what it began is closed."""
+        attempt.task.cancel()
+        if self._attempt is attempt:
+            self._attempt = None
+
+    async def _open(self) -> Result[_Connected]:
         if self._connection is not None:
             self._let_go(self._connection)
-        connection = self._connection = Connection(self._opens)
+        connection = self._connection = Connection(self._opens, self.inbox.lost)
         try:
             result = await connection.ready(self.config.connect_timeout)
         except asyncio.CancelledError:
@@ -92,7 +119,7 @@ class Reach:
             raise
         if result.is_failure:
             self._let_go(connection)
-        return result
+        return result.map(lambda client: (connection, client))
 
     def _let_go(self, connection: Connection) -> None:
         """Forget a connection, whose task closes by itself what is left of it."""
@@ -104,11 +131,15 @@ class Reach:
     async def close(self) -> None:
         """Close the connection, and wait for those that were lost; nothing is left behind."""
         self._shut = True
+        attempt = self._attempt
+        if attempt is not None:
+            self._give_up(attempt)
+            await asyncio.wait({attempt.task})
         if self._connection is not None:
             self._let_go(self._connection)
         for connection in tuple(self._ending):
             await connection.close()
-        self._ending.clear()
+            self._ending.discard(connection)
 
 
 def _is_connect_failure(error: QiError) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import mcp_types as types
 from pydantic import PydanticUserError
 from qicore.base import Failure, QiError, Result, Success
-from qicore.mcp.annotations import plain_signature, shaped_like
+from qicore.mcp.annotations import name_of, plain_signature, shaped_like
 from qicore.mcp.completions import Completions
 from qicore.mcp.errors import to_error
 from qicore.mcp.http_app import HTTPApp
@@ -63,6 +63,8 @@ class MCPServer:
         self._tools: dict[str, ServerTool] = {}
         self._changes = InMemorySubscriptionBus()
         self._listings: list[Listing] = []
+        self._prompts: set[str] = set()
+        self._resources: set[str] = set()
         self._server = quietly_made(name, options, self._tools, self._listings, self._changes)
         # Not public: the one way to methods of the protocol that MCPServer has no name for.
         lowlevel: Server[Any] = self._server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
@@ -142,6 +144,8 @@ class MCPServer:
         what becomes JSON. `listing` answers those of a template's resources that there are, for clients that
         list them; without it they see the template alone.
         """
+        if uri in self._resources:  # the SDK would drop one of them without a word
+            return Failure(QiError.validation("INVALID_RESOURCE", f"there is a resource {uri} already"))
         try:
             signature = plain_signature(function)
             shape = shaped_like(function, signature, resource_reader(uri, function))
@@ -150,6 +154,7 @@ class MCPServer:
             )
         except (TypeError, ValueError, NameError) as error:
             return Failure(QiError.validation("INVALID_RESOURCE", f"{uri}: {error}"))
+        self._resources.add(uri)
         if listing is not None:
             self._listings.append(listing)
         return Success(None)
@@ -168,10 +173,14 @@ class MCPServer:
         """
         try:
             signature = plain_signature(function)
-            shape = shaped_like(function, signature, prompt_filler(function))
+            chosen = name or name_of(function)
+            if chosen in self._prompts:  # the SDK would drop this one without a word
+                raise ValueError("there is such a prompt already")
+            shape = shaped_like(function, signature, prompt_filler(chosen, function))
             self._server.prompt(name=name, title=title, description=description)(shape)
         except (TypeError, ValueError, NameError) as error:
             return Failure(QiError.validation("INVALID_PROMPT", f"{name or function!r}: {error}"))
+        self._prompts.add(chosen)
         return Success(None)
 
     def register_completion(self, of: str, argument: str, function: Callable[[str], Any]) -> Result[None]:

@@ -13,17 +13,20 @@ from qicore.base import Failure, QiError, Result, Success
 from qicore.mcp.annotations import plain_signature, shaped_like
 from qicore.mcp.handling import Handler, crashed, failed, logger
 
+from mcp import MCPError
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.resolve import build_resolver_plans, find_resolved_parameters, resolve_arguments
 from mcp.server.mcpserver.utilities.context_injection import find_context_parameter
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
 
-__all__ = ["ServerTool"]
+__all__ = ["ServerTool", "problems_of"]
 
 
 class ServerTool:
     """A tool of a server."""
 
-    __slots__ = ("_context", "_handler", "_metadata", "_names", "description")
+    __slots__ = ("_context", "_handler", "_metadata", "_names", "_plans", "_resolved", "description")
 
     def __init__(
         self,
@@ -42,12 +45,13 @@ class ServerTool:
         if chosen == "<lambda>":
             raise ValueError("a lambda needs a name as a tool")
         self._context = find_context_parameter(shape)
-        self._metadata: FuncMetadata = func_metadata(
-            shape, skip_names=[self._context] if self._context else []
-        )
+        self._resolved = find_resolved_parameters(shape)
+        skipped = [*self._resolved, *([self._context] if self._context else [])]
+        self._metadata: FuncMetadata = func_metadata(shape, skip_names=skipped)
         self._handler = Handler(f"the tool {chosen}", function)
         schema = self._metadata.arg_model.model_json_schema(by_alias=True)
         self._names = frozenset(schema.get("properties", {}))
+        self._plans = build_resolver_plans(self._resolved, set(self._names))
         text = inspect.cleandoc(function.__doc__ or "") if description is None else description
         self.description = types.Tool(
             name=chosen,
@@ -70,13 +74,34 @@ class ServerTool:
         values = checked.unwrap()
         if self._context is not None:
             values[self._context] = context
+        if self._resolved:
+            asked = await self._asked(values, context)
+            if not isinstance(asked, dict):
+                return asked
+            values |= asked
         answered = await self._handler.call(**values)
         if isinstance(answered, Failure):
             return failed(answered.error)
         try:
-            return self._metadata.convert_result(answered.unwrap())
+            result = self._metadata.convert_result(answered.unwrap())
+            to_json(result)
         except Exception:  # noqa: BLE001 - an answer that does not fit its schema, or that JSON can't hold
             logger.exception("%s answered something else than it promises", self._handler.what)
+            return failed(crashed(self._handler.what))
+        return result
+
+    async def _asked(
+        self, values: Mapping[str, Any], context: Context[Any, Any]
+    ) -> dict[str, Any] | types.CallToolResult | types.InputRequiredResult:
+        """Return what the client was asked for; or the questions, or that there is no answer."""
+        try:
+            return await resolve_arguments(self._resolved, self._plans, values, context)
+        except MCPError:
+            raise
+        except ToolError as error:  # the client declined, or answered something else: the SDK's words
+            return failed(QiError.validation("NO_INPUT", str(error)))
+        except Exception:  # noqa: BLE001 - a function of the user's crashed
+            logger.exception("%s failed to ask", self._handler.what)
             return failed(crashed(self._handler.what))
 
     def _checked(self, arguments: Mapping[str, Any]) -> Result[dict[str, Any]]:
@@ -89,16 +114,21 @@ class ServerTool:
             given = to_json(metadata.pre_parse_json(dict(arguments)) if texts else arguments)
             model = metadata.arg_model.model_validate_json(given, strict=True)
         except ValidationError as error:
-            problems += [
-                f"{_path(problem['loc'])}: {problem['msg']}"
-                for problem in error.errors(include_url=False, include_context=False, include_input=False)
-            ]
+            problems += problems_of(error)
         except (TypeError, ValueError, RecursionError):
             problems.append("the arguments are no JSON")
         else:
             if not problems:
                 return Success(model.model_dump_one_level())
         return Failure(QiError.validation("INVALID_ARGUMENTS", "; ".join(problems)))
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """Tell everything that is wrong with arguments, each with its path, and no value."""
+    return [
+        f"{_path(problem['loc'])}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
 
 
 def _path(location: tuple[int | str, ...]) -> str:
