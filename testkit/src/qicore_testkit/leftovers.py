@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import psutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 __all__ = ["new_children", "nothing_left"]
 
@@ -17,42 +15,44 @@ _PATIENCE = 10.0
 
 
 def new_children() -> Callable[[], set[int]]:
-    """Give a function that tells the child processes, at any depth, that were started since now.
+    """Give a function that tells the child processes that were started since now, and all theirs.
 
-    Other tests may keep servers for the whole session; they are children of this process, too.
+    Other tests may keep servers for the whole session. These are children of this process, too, and start
+    processes of their own when they please: PostgreSQL does.
     """
     import psutil
 
     this = psutil.Process()
-    before = {child.pid for child in this.children(recursive=True)}
-    return lambda: {child.pid for child in this.children(recursive=True)} - before
+    before = set(this.children())  # equal by process id and time of creation: an id may come again
+
+    def started() -> set[int]:
+        new = [child for child in this.children() if child not in before]
+        found = {child.pid for child in new}
+        for child in new:
+            with suppress(psutil.NoSuchProcess):
+                found |= {each.pid for each in child.children(recursive=True)}
+        return found
+
+    return started
 
 
 @contextmanager
 def nothing_left() -> Generator[None]:
     """Fail when the block leaves a process (a zombie, too), or an open socket or pipe, behind."""
-    import psutil
-
-    this = psutil.Process()
-    before = _state(this)
+    children, before = new_children(), _descriptors()
     yield
     gc.collect()  # what an exception's traceback held
     deadline = time.monotonic() + _PATIENCE
     # What was killed takes a moment to vanish.
     while True:
-        processes, descriptors = _state(this)
-        processes -= before[0]
-        descriptors -= before[1]
+        processes, descriptors = children(), _descriptors() - before
         if not processes and not descriptors:
             return
         assert time.monotonic() < deadline, f"left behind: processes {processes}, descriptors {descriptors}"
         time.sleep(0.05)
 
 
-def _state(this: psutil.Process) -> tuple[set[int], set[str]]:
-    import os
-    from pathlib import Path
-
+def _descriptors() -> set[str]:
     open_ones: set[str] = set()
     for entry in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").exists() else ():
         try:
@@ -61,4 +61,4 @@ def _state(this: psutil.Process) -> tuple[set[int], set[str]]:
             continue
         if target.startswith(("socket:", "pipe:", "anon_inode:[pidfd]")):
             open_ones.add(f"{entry.name} {target}")
-    return {child.pid for child in this.children(recursive=True)}, open_ones
+    return open_ones
