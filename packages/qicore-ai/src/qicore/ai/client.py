@@ -264,6 +264,8 @@ class LLMClient:
     async def close(self) -> Result[None]:
         """Close the connections, of all clients that share them. A second call changes nothing.
 
+        Fallbacks that were created by themselves are closed by themselves.
+
         What is in flight, or waits for its turn, is CLIENT_CLOSED [VALIDATION]. A Failure comes from a user's
         own provider.
         """

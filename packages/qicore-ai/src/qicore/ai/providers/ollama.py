@@ -155,17 +155,18 @@ class OllamaProvider:
             if not response.is_success:
                 await response.aread()
                 raise RefusedError(response.text, response.status_code, response)
-            begun: list[str] = []  # of a line whose end is still to come
-            async for text in response.aiter_text():
-                head, *lines = text.split("\n")
+            begun: list[bytes] = []  # of a line whose end is still to come
+            # As they come: no encoding was let through that is to be undone, and UTF-8 is read by the line.
+            async for data in response.aiter_raw():
+                head, *lines = data.split(b"\n")
                 begun.append(head)
                 if lines:
-                    lines.insert(0, "".join(begun))
+                    lines.insert(0, b"".join(begun))
                     begun = [lines.pop()]
                     for line in lines:
-                        yield _part(line)
-            if last := "".join(begun).strip():
-                yield _part(last)
+                        yield _part(line.decode("utf-8", "replace"))
+            if last := b"".join(begun).strip():
+                yield _part(last.decode("utf-8", "replace"))
 
     async def close(self) -> None:
         """Close the connections."""
