@@ -75,6 +75,21 @@ async def test_a_server_may_repeat_what_it_was_sent(
         assert "se:same" not in repr(result.error.to_structured_data())
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_nothing_is_sent_to_where_a_server_points(
+    provider: str, server: ModelServer, client_of: Opens, status: int
+) -> None:
+    with type(server)() as other:
+        elsewhere = answer(status, b"", {"Location": other.url + PATHS[provider]})
+        server.on(PATHS[provider], elsewhere)
+        client = client_of(headers={"X-Key": "sesame"})
+        for result in (await client.chat("Hello"), await client.chat_stream("Hello").collect()):
+            error = assert_failure(result, "LLM_ERROR")
+            assert error.context["status"] == status
+            assert "base_url should say where" in error.message
+        assert other.requests == []
+
+
 async def test_the_variable_counts_when_no_key_is_given(
     provider: str, server: ModelServer, client_of: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:

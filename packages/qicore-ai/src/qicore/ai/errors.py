@@ -78,7 +78,6 @@ _ROWS: Final[Mapping[str, _Row]] = {
     "NetworkError": _BROKE,
     "RemoteProtocolError": _Row("LLM_ERROR", _NETWORK, "incomplete", "the answer broke off"),
     "DecodingError": _Row("LLM_ERROR", _NETWORK, "encoding", "the body is not encoded as it says"),
-    "TooManyRedirects": _Row("LLM_ERROR", _NETWORK, "redirects", "the server redirects without end"),
     "LocalProtocolError": _NO_REQUEST,
     "UnsupportedProtocol": _NO_REQUEST,
     "APIConnectionError": _NO_CONNECTION,
@@ -118,7 +117,7 @@ def to_error(exception: BaseException, **context: object) -> QiError:
         if isinstance(link, QiError):  # one of ours, maybe wrapped by a client on its way
             return link.with_context(_facts(context))
     status = getattr(exception, "status_code", None)
-    if isinstance(status, int) and 400 <= status < 600:
+    if isinstance(status, int) and 300 <= status < 600:
         return status_error(status, _told(exception), _retry_after(exception), **context)
     if _is(exception, "RefusedError", "ResponseError", "APIError") and not _is(
         exception, "APIConnectionError"
@@ -140,6 +139,8 @@ def status_error(status: int, told: str, retry_after: float | None = None, **con
     if status == 404:
         # A model that is not there; or a URL that is no such server's, which has no word for it.
         code, category = ("MODEL_NOT_FOUND", _VALIDATION) if "model" in told else ("LLM_ERROR", _NETWORK)
+    if status < 400:
+        told = "the server is elsewhere, and base_url should say where"
     if category is _PERMISSION:
         told = ""  # some servers repeat the key
     facts = {**context, "status": status}

@@ -47,6 +47,7 @@ class OllamaProvider:
         self._client = ollama.AsyncClient(
             config.base_url,  # the client leaves user and password away
             headers=headers,
+            follow_redirects=False,  # a prompt, and keys in headers, are for this server
             # Deadlines are the client's: they cover more than one read.
             timeout=httpx.Timeout(None, connect=config.connect_timeout),
             # Nor is there a pool that a cancelled request could fill: concurrency has its own limit. What it

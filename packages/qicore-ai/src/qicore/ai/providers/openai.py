@@ -46,6 +46,7 @@ class OpenAIProvider:
             max_retries=0,
             timeout=timeout,
             http_client=openai.DefaultAsyncHttpx2Client(
+                follow_redirects=False,  # a prompt, and keys in headers, are for this server
                 timeout=timeout,
                 limits=httpx2.Limits(max_connections=None, max_keepalive_connections=config.max_concurrency),
                 event_hooks=response_hooks(httpx2.AsyncByteStream, config.max_response_size),
