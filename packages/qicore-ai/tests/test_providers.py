@@ -141,6 +141,15 @@ async def test_a_provider_of_ones_own() -> None:
     assert own.closed
 
 
+def test_a_provider_of_ones_own_that_misses_something() -> None:
+    def make(config: LLMConfig) -> Parrot:
+        raise ModuleNotFoundError("No module named 'feathers'", name="feathers")
+
+    register_provider("bare", make)
+    error = assert_failure(LLMClient.create("bare", LLMConfig(model="x")), "INVALID_LLM_CONFIG")
+    assert error.message == "feathers is not installed"
+
+
 def test_a_factory_that_fails() -> None:
     def make(config: LLMConfig) -> Parrot:
         raise KeyError("inside")

@@ -1,12 +1,15 @@
 """What is sent: the server for tests keeps every request."""
 
 import base64
+import json
+import threading
 from typing import Any
 
 import pytest
 from qicore.ai import Image, LLMClient, Message, Tool, ToolCall
 from qicore.base.testing import assert_success
-from qicore_testkit.model_server import ModelServer, Reply
+from qicore_testkit.fault_server import Exchange
+from qicore_testkit.model_server import ModelServer, Reply, vector_of
 
 from .conftest import Opens
 
@@ -145,3 +148,35 @@ async def test_embeddings_go_out_in_batches(server: ModelServer, client_of: Open
     assert response.usage.input_tokens == count
     whole = assert_success(await client_of().embedding(texts))
     assert response.vectors == whole.vectors
+
+
+async def test_batches_run_a_few_at_once_and_come_back_in_order(
+    provider: str, server: ModelServer, client_of: Opens
+) -> None:
+    """Each of two at once waits for the other, and the one that was sent first is answered last."""
+    met, second_is_done = threading.Barrier(2, timeout=60), threading.Event()
+    active: list[str] = []
+    most: list[int] = []
+
+    def behave(exchange: Exchange) -> None:
+        (text,) = json.loads(exchange.request.body)["input"]
+        active.append(text)
+        most.append(len(active))
+        first = met.wait() == 0
+        if first:
+            second_is_done.wait(60)
+            second_is_done.clear()
+        active.remove(text)
+        server.default(exchange)
+        if not first:
+            second_is_done.set()
+
+    path = "/api/embed" if provider == "ollama" else "/v1/embeddings"
+    server.on(path, *[behave] * 6)
+    texts = [f"text {number}" for number in range(6)]
+    client = client_of(embedding_batch=1, embedding_concurrency=2)
+    response = assert_success(await client.embedding(texts))
+    assert max(most) == 2
+    assert [list(vector) for vector in response.vectors] == [
+        pytest.approx(vector_of(text), abs=1e-6) for text in texts
+    ]

@@ -146,8 +146,8 @@ def open_provider(name: object, config: LLMConfig) -> Result[Provider]:
     try:
         return Success(factory(config))
     except ImportError as error:
-        message = f"{error.name} is not installed: pip install 'qicore-ai[{name}]'"
-        return Failure(invalid_config(message, missing=error.name or ""))
+        extra = ": pip install 'qicore-ai[openai]'" if name == "openai" else ""
+        return Failure(invalid_config(f"{error.name} is not installed{extra}", missing=error.name or ""))
     except QiError as error:
         return Failure(error)
     except Exception as error:  # noqa: BLE001 - variables that the libraries read, and the providers of users
