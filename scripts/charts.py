@@ -8,6 +8,7 @@ from html import escape
 from bench_results import Row, Suite, is_ours
 
 _LETTER, _BAR, _LINE = 7, 380, 22
+_LEAST = 560  # pixels
 _STYLE = ":root{color:#222;font-family:sans-serif}@media(prefers-color-scheme:dark){:root{color:#ddd}}"
 
 
@@ -15,7 +16,9 @@ def chart(row: Row) -> str:
     """Return one bar for each contender: its median, and a whisker from the first to the third quartile."""
     width, height, parts = _bars(row, max(map(len, row)) * _LETTER + 8)
     # Markdown reads on inside a bare svg, and leaves a block alone.
-    return f"<div><svg {_shape(width, height)}>{''.join(parts)}</svg></div>"
+    # On a narrow screen it is pushed aside rather than made too small to read.
+    shape = _shape(width, height, least=_LEAST)
+    return f'<div style="overflow-x:auto"><svg {shape}>{"".join(parts)}</svg></div>'
 
 
 def drawing(rows: Mapping[str, Row]) -> str:
@@ -31,8 +34,9 @@ def drawing(rows: Mapping[str, Row]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {_shape(width, top)}>{"".join(parts)}</svg>'
 
 
-def _shape(width: int, height: int) -> str:
-    box = f'viewBox="0 0 {width} {height}" width="100%" style="max-width:{width}px"'
+def _shape(width: int, height: int, least: int = 0) -> str:
+    size = f"max-width:{width}px" + (f";min-width:{least}px" if least else "")
+    box = f'viewBox="0 0 {width} {height}" width="100%" style="{size}"'
     return f'{box} role="img" font-size="13" fill="currentColor"'
 
 

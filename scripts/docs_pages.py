@@ -24,21 +24,24 @@ _LINK = re.compile(r"(\]\()(?!https?://|#|mailto:)([^)\s#]+)(#[^)\s]*)?(\))")
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Write the navigation."""
     every = packages()
-    nav: list[dict[str, Any]] = [
+    start = [
         {"qicore": "index.md"},
         {"Getting started": "getting-started.md"},
         {"Tutorial": "tutorial.md"},
+        {"Coming from elsewhere": "migration.md"},
+        {"Error codes": "errors.md"},
+        {"Security model": "security-model.md"},
+    ]
+    # Each is a tab where there is room.
+    nav: list[dict[str, Any]] = [
+        {"Start": start},
         {"How to": [{file.stem: f"howto/{file.name}"} for file in _howtos()]},
         {"Components": [{each.name: f"components/{each.component}.md"} for each in every]},
         {"Reference": [{each.module: f"reference/{each.component}.md"} for each in every]},
-        {"Error codes": "errors.md"},
-        {"Coming from elsewhere": "migration.md"},
-        {"Security model": "security-model.md"},
         {"Examples": [{file.parent.name: f"examples/{file.parent.name}.md"} for file in _examples()]},
         {"Measurements": [{_heading(file): f"measurements/{file.name}"} for file in _results()]},
         {"Designs": [{_heading(file): f"designs/{file.name}"} for file in _designs()]},
-        {"Changelog": "changelog.md"},
-        {"Contributing": "contributing.md"},
+        {"Project": [{"Changelog": "changelog.md"}, {"Contributing": "contributing.md"}]},
     ]
     config.nav = [entry for entry in nav if all(entry.values())]
     return config

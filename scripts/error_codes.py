@@ -61,18 +61,15 @@ def page() -> str:
     for name, code in produced().items():
         entry = told[name]
         categories = sorted(code.categories) or [ErrorCategory(each) for each in entry["categories"]]
-        rows = [
-            f"| {category} | {_status(name, category)} | {category.policy.exit_code} | {_again(category)} |"
+        follows = "".join(
+            f"- {category}: HTTP status {_status(name, category)}, exit code {category.policy.exit_code}, "
+            f"{_again(category)}\n"
             for category in categories
-        ]
+        )
         links = ", ".join(
             f"[{each}](components/{each.removeprefix('qicore-')}.md)" for each in sorted(code.packages)
         )
-        parts.append(
-            f"## {name}\n\n{entry['means']}\n\n**To do:** {entry['do']}\n\n"
-            f"| category | HTTP status | exit code | retry |\n|---|---|---|---|\n{chr(10).join(rows)}\n\n"
-            f"From {links}.\n"
-        )
+        parts.append(f"## {name}\n\n{entry['means']} From {links}.\n\n**To do:** {entry['do']}\n\n{follows}")
     return "\n".join(parts)
 
 
@@ -95,7 +92,7 @@ def _status(name: str, category: ErrorCategory) -> int:
 
 def _again(category: ErrorCategory) -> str:
     retry = category.policy.retry
-    return f"up to {retry.max_attempts} attempts" if retry else "no"
+    return f"up to {retry.max_attempts} attempts" if retry else "no retry"
 
 
 class Source:

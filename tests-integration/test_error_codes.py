@@ -107,11 +107,11 @@ def test_the_readme_of_a_package_has_its_codes(package: Package) -> None:
 def test_the_page_shows_category_status_exit_code_and_retry() -> None:
     text = page()
     section = text.partition("## DB_CONSTRAINT\n")[2].partition("\n## ")[0]
-    assert "| VALIDATION | 409 | 2 | no |" in section
+    assert "- VALIDATION: HTTP status 409, exit code 2, no retry\n" in section
     assert "(components/database.md)" in section
     section = text.partition("## HTTP_ERROR\n")[2].partition("\n## ")[0]
-    assert "| NETWORK | 502 | 69 | up to 4 attempts |" in section
-    assert "| PERMISSION | 403 | 77 | no |" in section
+    assert "- NETWORK: HTTP status 502, exit code 69, up to 4 attempts\n" in section
+    assert "- PERMISSION: HTTP status 403, exit code 77, no retry\n" in section
 
 
 @pytest.mark.parametrize(
