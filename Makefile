@@ -26,7 +26,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help uv setup demo test check format bench bench-compare docs build test-isolated test-browser test-conformance \
-	audit fuzz test-wheels changelog new clean
+	audit fuzz test-wheels api changelog release new clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -91,6 +91,12 @@ test-wheels: uv ## Run each package's tests on the wheel of its sdist, outside t
 changelog: setup ## Turn the fragments of PKG into the section of its version
 	@test -n "$(PKG)" || { echo "Say which package: make changelog PKG=qicore-x" >&2; exit 2; }
 	@$(RUN) python scripts/changelog.py $(PKG)
+
+api: setup ## Compare the public API with the last release, and say what step the version needs (PKG narrows)
+	@$(RUN) python scripts/api.py $(PKG)
+
+release: setup ## Prepare a release of PKG: make release PKG=qicore-x BUMP=minor (or major, patch, 1.2.3)
+	@$(RUN) python scripts/release.py "$(PKG)" "$(BUMP)"
 
 new: setup ## Start a package from the template: make new PKG=qicore-x DESC="One line on it"
 	@$(RUN) python scripts/new_package.py "$(PKG)" "$(DESC)"
