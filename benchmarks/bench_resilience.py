@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, cast
@@ -35,6 +36,8 @@ from qicore.resilience import (
     Timeout,
     compose,
 )
+from qicore.resilience.shared import SharedCircuitBreakers
+from qicore_testkit.redis_server import RedisServer
 
 aiobreaker: Any = untyped_aiobreaker
 circuitbreaker: Any = untyped_circuitbreaker
@@ -81,12 +84,15 @@ def many_sync(fn: Callable[[], object]) -> Callable[[], object]:
     return calls
 
 
-async def closed_async(suite: Suite) -> None:
+async def closed_async(suite: Suite, shared: CircuitBreaker) -> None:
     ours, rated, aio = CircuitBreaker(), CircuitBreaker(RATED), aiobreaker.CircuitBreaker()
     theirs = cast("Callable[[], Awaitable[object]]", circuitbreaker.CircuitBreaker()(fetch))
 
     async def qicore() -> object:
         return await ours.call(fetch)
+
+    async def qicore_shared() -> object:
+        return await shared.call(fetch)
 
     async def qicore_rated() -> object:
         return await rated.call(fetch)
@@ -107,6 +113,7 @@ async def closed_async(suite: Suite) -> None:
     contenders = {
         "bare call": bare,
         "qicore": qicore,
+        "qicore, shared through Redis": qicore_shared,
         "qicore, with rates": qicore_rated,
         "circuitbreaker": circuitbreaker_,
         "aiobreaker": aiobreaker_,
@@ -122,7 +129,7 @@ async def closed_async(suite: Suite) -> None:
     print(f"  qicore over the bare call: {over * 1e9:.0f} ns")
 
 
-def closed_sync(suite: Suite) -> None:
+def closed_sync(suite: Suite, shared: CircuitBreaker) -> None:
     ours, rated, py = CircuitBreaker(), CircuitBreaker(RATED), pybreaker.CircuitBreaker()
     theirs = cast("Callable[[], object]", circuitbreaker.CircuitBreaker()(read))
 
@@ -133,6 +140,7 @@ def closed_sync(suite: Suite) -> None:
     contenders: dict[str, Callable[[], object]] = {
         "bare call": lambda: read(),
         "qicore": lambda: ours.call_sync(read),
+        "qicore, shared through Redis": lambda: shared.call_sync(read),
         "qicore, with rates": lambda: rated.call_sync(read),
         "circuitbreaker": lambda: theirs(),
         "pybreaker": lambda: py.call(read),
@@ -144,6 +152,27 @@ def closed_sync(suite: Suite) -> None:
         calls=CALLS,
         target="ahead of the others",
     )
+
+
+def told(suite: Suite, server: RedisServer) -> None:
+    """How long it takes until another process knows that a circuit has opened, and then closed."""
+    with (
+        SharedCircuitBreakers.create(server.url).unwrap() as here,
+        SharedCircuitBreakers.create(server.url).unwrap() as there,
+    ):
+        assert here.wait(60), "Redis must be heard"
+        assert there.wait(60), "Redis must be heard"
+        one, other = here.get("told"), there.get("told")
+
+        def open_and_close() -> None:
+            one.open()
+            while other.state == "CLOSED":
+                time.sleep(0.0001)
+            one.close()
+            while other.statistics().state != "CLOSED":
+                time.sleep(0.0001)
+
+        suite.compare("two changes until another knows", {"qicore, through Redis": open_and_close}, inner=5)
 
 
 def rejection(suite: Suite) -> None:
@@ -310,8 +339,11 @@ def main() -> None:
     suite = Suite("resilience", ("qicore-resilience", *peers))
     # Else it would write a line to structlog for each retry.
     stamina.instrumentation.set_on_retry_hooks([])
-    asyncio.run(closed_async(suite))
-    closed_sync(suite)
+    with RedisServer() as server, SharedCircuitBreakers.create(server.url).unwrap() as breakers:
+        assert breakers.wait(60), "Redis must be heard"
+        asyncio.run(closed_async(suite, breakers.get("bench")))
+        closed_sync(suite, breakers.get("bench"))
+        told(suite, server)
     rejection(suite)
     asyncio.run(retry_async(suite))
     asyncio.run(policies_async(suite))

@@ -15,7 +15,7 @@ from qicore.resilience.permit import Permit
 from qicore.resilience.phases import CircuitState, Closed, HalfOpen
 from qicore.resilience.statistics import CircuitStatistics
 
-__all__ = ["CircuitBreaker", "how_ill"]
+__all__ = ["CircuitBreaker", "breaker_over", "how_ill"]
 
 T = TypeVar("T")
 
@@ -186,6 +186,13 @@ class CircuitBreaker:
 
     def __repr__(self) -> str:
         return f"<CircuitBreaker {self._name!r} {self.state}>"
+
+
+def breaker_over(circuit: Circuit, config: CircuitBreakerConfig, name: str) -> CircuitBreaker:
+    """Return a breaker whose circuit is another one than its own."""
+    breaker = CircuitBreaker.__new__(CircuitBreaker)
+    breaker._circuit, breaker._config, breaker._name = circuit, config, name  # pyright: ignore[reportPrivateUsage]  # its own module
+    return breaker
 
 
 def how_ill(breaker: CircuitBreaker) -> int:

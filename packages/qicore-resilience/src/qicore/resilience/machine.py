@@ -155,9 +155,13 @@ class Circuit:
                 phase.succeeded += 1
             if type(phase) is HalfOpen:
                 self._settle_probe(phase, now, failure, slow=slow)
-            elif phase.window.add(now, failed=failed, slow=slow):
+            elif phase.window.add(now, failed=failed, slow=slow) and self._decides(phase):
                 self._enter(Open(now + self._config.reset_timeout), now, failure)
         self.listeners.tell()
+
+    def _decides(self, phase: Closed) -> bool:  # noqa: ARG002 - for a circuit that is shared with others
+        """Whether its own window is enough to open it."""
+        return True
 
     def _settle_probe(self, phase: HalfOpen, now: float, failure: QiError | None, *, slow: bool) -> None:
         phase.slow += slow
@@ -179,7 +183,7 @@ class Circuit:
 
     def _force(self, phase: Phase, *, anew: bool = False) -> None:
         with self._lock:
-            self._enter(phase, self.clock())
+            self._enter(phase, self.clock(), by_hand=True)
             if anew:
                 self._forget()
         self.listeners.tell()
@@ -187,7 +191,14 @@ class Circuit:
     def _closed(self, now: float) -> Closed:
         return Closed(Window(self._config, now))
 
-    def _enter(self, phase: Phase, now: float, error: QiError | None = None) -> None:
+    def _enter(
+        self,
+        phase: Phase,
+        now: float,
+        error: QiError | None = None,
+        *,
+        by_hand: bool = False,  # noqa: ARG002 - for a circuit that is shared with others
+    ) -> None:
         before, self._phase = self._phase, phase
         self.closed = phase if type(phase) is Closed else None
         self.quick = self.closed if self._simple else None

@@ -82,12 +82,12 @@ class Open:
 class HalfOpen:
     """As many calls go through as there are permits."""
 
-    __slots__ = ("_left", "_returned", "rejected", "released", "slow", "succeeded")
+    __slots__ = ("_left", "_permits", "_returned", "rejected", "released", "slow", "succeeded")
 
     state: Final = CircuitState.HALF_OPEN
 
     def __init__(self, permits: int) -> None:
-        self._left = permits
+        self._left = self._permits = permits
         # The garbage collector may give a permit back, at any moment of any thread, even of one that is in
         # the middle of a change. A deque takes it whatever goes on, and `take` looks there.
         self._returned: deque[None] = deque()
@@ -103,6 +103,11 @@ class HalfOpen:
             return True
         self._left = 0
         return False
+
+    @property
+    def running(self) -> int:
+        """How many probes are under way."""
+        return self._permits - self._left - len(self._returned) - self.succeeded
 
     def rejection(self, name: str) -> Failure:
         """Return why a call of circuit `name` does not go through."""

@@ -93,6 +93,10 @@ class Rates:
         calls, failed, slow = self._oldest
         return self.calls - calls, self._failed - failed, self._slow - slow
 
+    def totals(self) -> tuple[int, int, int]:
+        """Return how many calls, failed calls and slow calls there were ever."""
+        return self.calls, self._failed, self._slow
+
     def _slide(self, now: float) -> None:
         step = int(now // self._width)
         # A thread may come with a moment that it read before another one came with a later.
