@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,23 @@ def commands(ports: dict[str, int], loop: str, http: str) -> dict[str, list[str]
     }
 
 
+def connections(suite: Suite, count: int = 200) -> None:
+    """Time a connection with one request, from its opening to its end."""
+    ports = {name: free_port() for name in ("uvicorn", "qicore")}
+    samples: dict[str, list[float]] = {name: [] for name in ports}
+    with servers(commands(ports, "uvloop", "httptools"), ports):
+        for _ in range(ROUNDS):
+            for name in shuffled(list(ports)):
+                start = time.perf_counter()
+                for _ in range(count):
+                    with socket.create_connection(("127.0.0.1", ports[name])) as opened:
+                        opened.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                        while opened.recv(65536):
+                            pass
+                samples[name].append((time.perf_counter() - start) / count)
+    suite.record("a connection for each request", samples)
+
+
 def main() -> None:
     suite = Suite("asgi", ("qicore-asgi", "uvicorn", "uvloop", "httptools", "h11"))
     for loop, http in (("uvloop", "httptools"), ("asyncio", "httptools"), ("asyncio", "h11")):
@@ -52,6 +71,7 @@ def main() -> None:
                 for name in shuffled(list(ports)):
                     samples[name].append(cost(running[name], f"http://127.0.0.1:{ports[name]}/", seconds=2))
         suite.record(f"{loop}, {http}: CPU time per request", samples, target="at most 1.02 of uvicorn")
+    connections(suite)
     suite.save()
 
 

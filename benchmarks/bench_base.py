@@ -90,6 +90,17 @@ def create(suite: Suite) -> None:
         calls=50,
         target="no slower than returns and expression; at most 1.45 of the bare class",
     )
+    suite.compare(
+        "create a failure",
+        {
+            "bare __slots__ class": repeated("Slots(ERROR)", Slots=Slots, ERROR=ERROR),
+            "qicore Failure(error)": repeated("Failure(ERROR)", Failure=Failure, ERROR=ERROR),
+            "qicore Result.failure(error)": repeated("Result.failure(ERROR)", Result=Result, ERROR=ERROR),
+            "result (mutable)": repeated("Err(EXCEPTION)", Err=rustedpy.Err, EXCEPTION=EXCEPTION),
+            "returns": repeated("Failure(EXCEPTION)", Failure=dry.Failure, EXCEPTION=EXCEPTION),
+        },
+        calls=50,
+    )
 
 
 def operations(suite: Suite) -> None:

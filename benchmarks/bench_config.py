@@ -27,7 +27,7 @@ from harness import Suite
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource
-from qicore.config import Configuration
+from qicore.config import Configuration, Key
 
 SECTIONS, KEYS = 20, 10
 merge_deep: Any = cast("Any", mergedeep).merge
@@ -162,6 +162,18 @@ def validating(suite: Suite, data: dict[str, Any]) -> None:
     suite.compare(
         "validate 200 keys, two bad",
         {"qicore, sources named": lambda: wrong.validate(model).error, "pydantic alone": pydantic_fails},
+    )
+    keys = [(section, key) for section, inner in data.items() for key in inner]
+    types: dict[Key, Any] = {(section, key): type(data[section][key]) for section, key in keys}
+    suite.compare(
+        "check 200 keys",
+        {
+            "qicore validate_required": lambda: config.validate_required(keys).unwrap(),
+            "qicore validate_type": lambda: config.validate_type(types).unwrap(),
+            "qicore validate_custom": lambda: config.validate_custom(
+                lambda one: all(map(one.has, keys))
+            ).unwrap(),
+        },
     )
 
 
