@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from bench_results import RESULTS, Comparison, Suite, comparisons, read
 from charts import drawing, seconds
+from contract_page import ceilings
+from contracts import load
 
 _EVEN = 1.02  # closer than the noise of these machines
 
@@ -36,6 +38,10 @@ def overview(suites: Sequence[Suite]) -> str:
             "## Faster than every peer",
             "",
             *_table(faster),
+            "",
+            "## Ceilings of the contracts",
+            "",
+            *ceilings(load(), suites),
             "",
         ]
     )

@@ -11,6 +11,7 @@ from posixpath import normpath, relpath
 from typing import Any
 
 import changelog
+import contract_page
 import error_codes
 from bench_results import read
 from charts import illustrate
@@ -30,6 +31,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Tutorial": "tutorial.md"},
         {"Coming from elsewhere": "migration.md"},
         {"Error codes": "errors.md"},
+        {"Contracts": "contracts.md"},
         {"Security model": "security-model.md"},
     ]
     # Each is a tab where there is room.
@@ -62,6 +64,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, "errors.md", content=error_codes.page()))
     changes = "# Changelog\n\n" + "\n\n".join(map(_changes, every)) + "\n"
     files.append(File.generated(config, "changelog.md", content=changes))
+    for name, text in contract_page.pages().items():
+        files.append(File.generated(config, name, content=text))
     return files
 
 
