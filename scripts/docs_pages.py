@@ -19,7 +19,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from workspace import ROOT, Package, packages
 
-_LINK = re.compile(r"(\]\()(?!https?://|#|mailto:)([^)\s#]+)(#[^)\s]*)?(\))")
+_LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\((?!https?://|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -53,7 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
     suites = {suite.name: suite for suite in read()}
     for page, file in _taken().items():
-        text = _relink(file.read_text(encoding="utf-8"), file.relative_to(ROOT).as_posix(), page)
+        text = relink(file.read_text(encoding="utf-8"), file.relative_to(ROOT).as_posix(), page)
         if page.startswith("measurements/") and file.stem in suites:
             text = illustrate(text, suites[file.stem])
         files.append(File.generated(config, page, content=text))
@@ -110,20 +110,20 @@ def _changes(package: Package) -> str:
     return f"## {package.name}\n\n{text.strip() or 'Nothing yet.'}"
 
 
-def _relink(text: str, source: str, page: str) -> str:
-    """Let links between files of the repository lead to their pages."""
+def relink(text: str, source: str, page: str) -> str:
+    """Let links between files of the repository lead to their pages; a file that is no page is named only."""
     places = {file.relative_to(ROOT).as_posix(): target for target, file in _taken().items()}
     places["README.md"] = "index.md"
 
     def swap(match: re.Match[str]) -> str:
-        start, link, anchor, end = match.groups()
+        shown, link, anchor = match.groups()
         place = normpath(str(PurePosixPath(source).parent / link))
         # A folder stands for its README.
         target = places.get(place) or places.get(f"{place}/README.md")
-        if target is None and place.startswith("docs/"):
+        if target is None and re.fullmatch(r"docs/(?!examples/).*\.md", place):
             target = place.removeprefix("docs/")
         if target is None:
-            return match[0]
-        return f"{start}{relpath(target, str(PurePosixPath(page).parent))}{anchor or ''}{end}"
+            return shown if (ROOT / place).exists() else match[0]
+        return f"[{shown}]({relpath(target, str(PurePosixPath(page).parent))}{anchor or ''})"
 
     return _LINK.sub(swap, text)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import docs_pages
 import facts
 import pytest
 from charts import chart, seconds
@@ -249,3 +250,9 @@ def test_the_service_of_the_tutorial_tells_a_wrong_setting(shelf: Path) -> None:
     done = subprocess.run(command, cwd=shelf, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert "environment variable SHELF_PORT" in done.stderr
+
+
+def test_links_of_the_repository_lead_to_pages_of_the_site() -> None:
+    text = "[a](../../packages/qicore-web/README.md#files) [b](../../Makefile) [c](absent.md) [d](https://e.example/f)"
+    shown = docs_pages.relink(text, "docs/designs/0001-result.md", "designs/0001-result.md")
+    assert shown == "[a](../components/web.md#files) b [c](absent.md) [d](https://e.example/f)"
