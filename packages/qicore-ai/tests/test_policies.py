@@ -7,7 +7,7 @@ import pytest
 from qicore.ai import ChatChunk, LLMClient, Store
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 from qicore.base.testing import assert_failure, assert_success
-from qicore.resilience import CircuitBreakerConfig
+from qicore.resilience import CircuitBreakerConfig, CircuitBreakers
 from qicore_testkit.faults import answer
 from qicore_testkit.model_server import ModelServer, Reply
 from qicore_testkit.ollama_server import OllamaServer
@@ -145,6 +145,15 @@ async def test_a_timeout_says_that_the_model_is_ill_and_a_wrong_prompt_does_not(
     server.say(Reply(fault="stall", after=0))
     assert_failure(await guarded.chat_stream("Hello").collect(), "LLM_TIMEOUT")
     assert_failure(await guarded.chat("Hello"), "CIRCUIT_OPEN")
+
+
+async def test_breakers_that_several_clients_use(
+    server: ModelServer, client: LLMClient, provider: str
+) -> None:
+    shared = CircuitBreakers(CircuitBreakerConfig(failure_threshold=1))
+    server.on(PATHS[provider], answer(500, b"{}"), server.default)
+    assert_failure(await client.with_circuit_breaker(shared).chat("Hello"), "LLM_ERROR")
+    assert_failure(await client.with_circuit_breaker(shared).chat("Hello"), "CIRCUIT_OPEN")
 
 
 def test_a_breaker_that_is_none(client: LLMClient) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sqlite3
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -147,6 +149,23 @@ async def test_a_group_that_waits_for_one_lock_fails_and_counts_one_by_one(conne
     assert {code(result) for result in results} == {"DB_BUSY"}
     assert code(await db.query("SELECT 1")) == "CIRCUIT_OPEN"
     holder.let_go()
+
+
+async def test_a_breaker_that_others_use_too(path: Path) -> None:
+    breaker = CircuitBreaker(BREAKER, name="orders")
+    breaker.open()
+    config = DatabaseConfig(circuit_breaker=breaker)
+    async with (await Database.connect(path, config)).unwrap() as db:
+        assert db.circuit_breaker is breaker
+        assert code(await db.query("SELECT 1")) == "CIRCUIT_OPEN"
+        breaker.close()
+        assert (await db.query("SELECT 1")).is_success
+        breaker.open()
+        assert code(await db.query("SELECT 1")) == "CIRCUIT_OPEN"
+    gone = weakref.ref(db)
+    del db
+    gc.collect()
+    assert gone() is None, "the breaker, which lives on, does not keep what was closed"
 
 
 async def test_a_storm_of_the_callers_own_errors_leaves_it_closed(connect: Open) -> None:

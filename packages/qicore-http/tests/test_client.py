@@ -15,7 +15,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 from qicore.base import Failure, Result, Success
 from qicore.http import HTTPClient, HTTPConfig, SyncHTTPClient, decode_json
-from qicore.resilience import CircuitBreakerConfig
+from qicore.resilience import CircuitBreakerConfig, CircuitBreakers
 from qicore_testkit.fault_server import FaultServer, wait_until
 from qicore_testkit.faults import answer, drip, reset
 from qicore_testkit.http_servers import TLSServer
@@ -219,6 +219,18 @@ async def test_a_breaker_for_each_origin(engine: Any, fault_server: FaultServer)
             wait: Any = error.context["retry_after"]
             assert (error.get_category().value, 50 < wait <= 60) == ("NETWORK", True)
             assert "name" in error.context
+
+
+async def test_breakers_that_several_clients_use(engine: Any, fault_server: FaultServer) -> None:
+    ill = fault_server.on("/", reset())
+    shared = CircuitBreakers(CircuitBreakerConfig(failure_threshold=1))
+    async with client_of(engine, retry=None) as plain:
+        one, other = plain.with_circuit_breaker(shared), plain.with_circuit_breaker(shared)
+        assert getattr((await one.get(ill)).error, "code", "") == "NETWORK_ERROR"
+        assert getattr((await other.get(ill)).error, "code", "") == "CIRCUIT_OPEN"
+    with SyncHTTPClient.create().unwrap() as blocking:
+        error = blocking.with_circuit_breaker(shared).get(ill).error
+        assert getattr(error, "code", "") == "CIRCUIT_OPEN"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import FileUrl
 from qicore.base import Failure, QiError, Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.mcp import MCPClient, ServerInfo
-from qicore.resilience import CircuitBreakerConfig
+from qicore.resilience import CircuitBreaker, CircuitBreakerConfig
 
 from .conftest import Opens, until
 
@@ -327,6 +327,13 @@ async def test_a_circuit_breaker_shares_the_connection(client: MCPClient) -> Non
     assert_failure(await guarded.call_tool("sleep", {"seconds": 9}, timeout=0.05), "MCP_TIMEOUT")
     assert_failure(await guarded.call_tool("add", {"a": 1}), "CIRCUIT_OPEN")
     assert_success(await client.call_tool("add", {"a": 1}))
+
+
+async def test_a_breaker_that_several_clients_use(client: MCPClient) -> None:
+    shared = CircuitBreaker(CircuitBreakerConfig(failure_threshold=1))
+    slow = await client.with_circuit_breaker(shared).call_tool("sleep", {"seconds": 9}, timeout=0.05)
+    assert_failure(slow, "MCP_TIMEOUT")
+    assert_failure(await client.with_circuit_breaker(shared).call_tool("add", {"a": 1}), "CIRCUIT_OPEN")
 
 
 def test_the_deprecated_parts_are_still_theirs() -> None:

@@ -105,13 +105,14 @@ class LLMClient:
             lambda options: links.get(options).map(lambda link: self._like(link, options, self._breakers))
         )
 
-    def with_circuit_breaker(self, config: CircuitBreakerConfig | None = None) -> Self:
+    def with_circuit_breaker(self, config: CircuitBreakerConfig | CircuitBreakers | None = None) -> Self:
         """Return a client with a circuit breaker for each model; it shares this one's connections.
 
         While a circuit is open, calls of that model answer CIRCUIT_OPEN [NETWORK] at once. ValueError for bad
-        options.
+        options. Instead of options it takes `CircuitBreakers` that others use, too.
         """
-        return self._like(self._route.link, self.config, CircuitBreakers(config))
+        breakers = config if isinstance(config, CircuitBreakers) else CircuitBreakers(config)
+        return self._like(self._route.link, self.config, breakers)
 
     def with_fallback(self, *others: LLMClient, instead_of: Collection[ErrorCategory] = _ELSEWHERE) -> Self:
         """Return a client that asks `others`, in their order, when this one fails.

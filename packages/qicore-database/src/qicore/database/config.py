@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 from qicore.base import Failure, QiError, Result, Success
 from qicore.base.options import Checks
 from qicore.database.names import check_name
-from qicore.resilience import CircuitBreakerConfig
+from qicore.resilience import CircuitBreaker, CircuitBreakerConfig
 
 __all__ = ["ISOLATIONS", "DatabaseConfig", "Isolation", "check_config"]
 
@@ -47,6 +47,7 @@ class DatabaseConfig:
             at once; or None for never. By default at 5 failures within a minute, since one task that waits
             for locks needs 25 seconds for so many, and for 5 seconds, since a lock goes as it came. Where
             `counts` is left as it is, DB_BUSY, DB_TIMEOUT and DB_CONNECT_FAILED count, for a full disk not.
+            Instead of options it takes a breaker that others use, too.
     """
 
     readers: int = 4
@@ -62,7 +63,7 @@ class DatabaseConfig:
     foreign_keys: bool = True
     read_only: bool = False
     pragmas: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
-    circuit_breaker: CircuitBreakerConfig | None = _BREAKER
+    circuit_breaker: CircuitBreakerConfig | CircuitBreaker | None = _BREAKER
 
 
 def check_config(config: DatabaseConfig) -> Result[DatabaseConfig]:
@@ -86,7 +87,7 @@ def check_config(config: DatabaseConfig) -> Result[DatabaseConfig]:
             type(value) is int or (isinstance(value, str) and check_name(value) is None),
             f"pragmas: the value of {name!r} must be an int or a word",
         )
-    if config.circuit_breaker is not None:
+    if isinstance(config.circuit_breaker, CircuitBreakerConfig):
         checks.nested("circuit_breaker", config.circuit_breaker.check())
     if checks.wrong:
         return Failure(QiError.configuration("DB_INVALID_CONFIG", "; ".join(checks.wrong)))

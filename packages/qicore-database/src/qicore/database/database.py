@@ -92,7 +92,9 @@ class Database(Operations):
         opened = await _open(where, settings, clock)
         guarded = settings.circuit_breaker
         breaker = None
-        if guarded is not None:
+        if isinstance(guarded, CircuitBreaker):
+            breaker = guarded
+        elif guarded is not None:
             # Named by the file or the database alone: the name is logged.
             breaker = CircuitBreaker(guard_options(guarded), name=_name_of(where), clock=clock)
         return opened.map(lambda engine: cls(engine, breaker, settings))

@@ -44,8 +44,8 @@ class GuardedEngine:
         self.adapt = engine.adapt
         config = breaker.config
         self._counts_all = config.failure_rate is not None or config.slow_call_rate is not None
-        self._passes = not self._counts_all
         breaker.add_listener(self._follow)
+        self._passes = breaker.state is CircuitState.CLOSED and not self._counts_all
 
     def _follow(self, change: CircuitChange) -> None:
         self._passes = change.after is CircuitState.CLOSED and not self._counts_all
@@ -132,6 +132,7 @@ class GuardedEngine:
 
     async def close(self) -> Result[None]:
         """Close; no circuit stands before that."""
+        self._breaker.remove_listener(self._follow)
         return await self._engine.close()
 
     def abandon(self) -> None:

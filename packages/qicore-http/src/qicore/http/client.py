@@ -105,14 +105,15 @@ class HTTPClient:
         """
         return httpx.AsyncClient(transport=EngineTransport(self._core.engine))
 
-    def with_circuit_breaker(self, config: CircuitBreakerConfig | None = None) -> Self:
+    def with_circuit_breaker(self, config: CircuitBreakerConfig | CircuitBreakers | None = None) -> Self:
         """Return a client that shares this one's pool and cookies, with a circuit breaker for each origin.
 
         While a circuit is open, requests to that origin answer CIRCUIT_OPEN [NETWORK] at once. Answers below
         500 say that the service is well. Closing either client closes the pool of both. ValueError for bad
-        options.
+        options. Instead of options it takes `CircuitBreakers` that others use, too.
         """
-        return type(self)(self._core, CircuitBreakers(config))
+        breakers = config if isinstance(config, CircuitBreakers) else CircuitBreakers(config)
+        return type(self)(self._core, breakers)
 
     def _prepare(self, method: str, url: str | httpx.URL, options: RequestOptions, *, stream: bool) -> Call:
         core = self._core

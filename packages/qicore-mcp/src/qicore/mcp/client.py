@@ -138,12 +138,14 @@ class MCPClient:
         """The SDK's client, which raises; None while there is no connection."""
         return self._reach.client
 
-    def with_circuit_breaker(self, config: CircuitBreakerConfig | None = None) -> Self:
+    def with_circuit_breaker(self, config: CircuitBreakerConfig | CircuitBreaker | None = None) -> Self:
         """Return a client that shares this one's connection, with a circuit breaker around each call.
 
         While the circuit is open, calls answer CIRCUIT_OPEN [NETWORK] at once. ValueError for bad options.
+        Instead of options it takes a breaker that others use, too.
         """
-        return type(self)(self._reach, CircuitBreaker(config, name="mcp"))
+        breaker = config if isinstance(config, CircuitBreaker) else CircuitBreaker(config, name="mcp")
+        return type(self)(self._reach, breaker)
 
     async def connect(self) -> Result[ServerInfo]:
         """Connect, if that has not happened yet, and tell who is there; MCP_CONNECT_FAILED [NETWORK]."""
