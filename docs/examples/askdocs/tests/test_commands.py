@@ -34,25 +34,26 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_from_files_to_a_report(folder: Path) -> None:
-    done = askdocs(folder, "ingest", "docs")
+def test_from_files_to_a_report(folder: Path, place: str) -> None:
+    index = {"ASKDOCS_INDEX__PATH": place}
+    done = askdocs(folder, "ingest", "docs", **index)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("2 added, 0 updated, 0 unchanged, 0 removed; 2 passages in ")
 
-    done = askdocs(folder, "ask", "how do I cancel tasks?")
+    done = askdocs(folder, "ask", "how do I cancel tasks?", **index)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Cancel a task with its cancel method." in done.stdout
     assert f"{folder / 'docs' / 'b.txt'}:1" in done.stdout
 
-    done = askdocs(folder, "ask", "what is a cache?", "--json")
+    done = askdocs(folder, "ask", "what is a cache?", "--json", **index)
     answer = json.loads(done.stdout)
     assert answer["hits"][0]["heading"] == "Cache"
 
-    done = askdocs(folder, "stats")
+    done = askdocs(folder, "stats", **index)
     assert "documents  2\n" in done.stdout
-    assert json.loads(askdocs(folder, "stats", "--json").stdout)["documents"] == 2
+    assert json.loads(askdocs(folder, "stats", "--json", **index).stdout)["documents"] == 2
 
-    done = askdocs(folder, "report", "report.html")
+    done = askdocs(folder, "report", "report.html", **index)
     assert (done.returncode, done.stdout, done.stderr) == (0, "wrote report.html\n", "")
     page = (folder / "report.html").read_text()
     assert "how do I cancel tasks?" in page
@@ -80,6 +81,24 @@ def test_what_goes_wrong_is_told_with_its_code_and_status(
     done = askdocs(folder, *arguments)
     assert (done.returncode, done.stdout) == (status, "")
     assert shown in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "shown"),
+    [
+        ("postgresql://app:s3cret@127.0.0.1:9/docs", 69, "[DB_CONNECT_FAILED]"),
+        ("mysql://app:s3cret@127.0.0.1/docs", 2, "or at postgresql://HOST/DATABASE"),
+        ("sqlite:///none.db", 74, "there is no index at none.db"),
+    ],
+)
+def test_an_index_that_is_not_where_it_is_said_to_be(
+    folder: Path, place: str, status: int, shown: str
+) -> None:
+    done = askdocs(folder, "--log-level", "debug", "--index", place, "stats")
+    assert (done.returncode, done.stdout) == (status, "")
+    assert shown in done.stderr
+    assert "s3cret" not in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -103,6 +103,25 @@ async def test_a_document_that_is_given_again(place: str) -> None:
         assert assert_success(await index.page("second", 5, 0)).total == 1
 
 
+async def test_what_passages_mean_is_kept_until_they_change(place: str) -> None:
+    async with assert_success(await Index.create(place)) as index:
+        assert_success(await put(index, "a.md", "# One\n\nfirst\n\n# Two\n\nsecond"))
+        first, second = assert_success(await index.without_meaning("tiny", 5))
+        vectors = [(first.number, b"\0\1\2\xff"), (second.number, b"\xff" * 8)]
+        assert_success(await index.put_meanings("tiny", vectors))
+        assert assert_success(await index.meanings("tiny")) == vectors
+        assert assert_success(await index.without_meaning("tiny", 5)) == []
+        assert len(assert_success(await index.without_meaning("other", 5))) == 2
+        hits = assert_success(await index.hits([second.number, first.number]))
+        assert [(hit.text, hit.excerpt, hit.score) for hit in hits] == [
+            ("second", "second", 0.0),
+            ("first", "first", 0.0),
+        ]
+        assert assert_success(await index.hits([])) == []
+        assert_success(await put(index, "a.md", "# One\n\nthird"))
+        assert assert_success(await index.meanings("tiny")) == []
+
+
 async def test_one_document_given_by_many_at_once_is_there_once(place: str) -> None:
     async with (
         assert_success(await Index.create(place)) as index,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +17,7 @@ from askdocs.store import Index
 from qicore.base.testing import assert_success
 from qicore.database import Database
 from qicore_testkit.command_server import CommandServer
+from qicore_testkit.postgres_server import PostgresServer
 from qicore_testkit.redis_server import RedisServer, free_port
 
 TOKEN = "a token of the tests"
@@ -61,6 +63,9 @@ class Balanced:
         """Writes, by node."""
         self.repeated: list[str] = []
         self.progress = asyncio.Condition()
+
+    async def try_to_write(self, path: str, text: str) -> httpx.Response:
+        return await self._http.post(f"{self.urls[0]}/api/documents", json={"path": path, "text": text})
 
     async def write(self, path: str, text: str) -> None:
         while True:
@@ -258,6 +263,28 @@ for _, key in ipairs(redis.call('KEYS', 'askdocs:page:*')) do
 end
 return ages
 """
+
+
+async def test_a_node_comes_back_with_its_database(tmp_path: Path, redis_server: RedisServer) -> None:
+    server = PostgresServer()
+    server.start()
+    try:
+        with nodes(tmp_path, server.url, redis_server.url, 1) as (node,):
+            async with Balanced([node.url]) as client:
+                await client.write("a.md", "The harbour has a lantern.")
+                server.stop(signal.SIGQUIT)
+                answers = [await client.try_to_write("b.md", "The harbour has a beacon.") for _ in range(8)]
+                assert all(answer.status_code in (502, 503) for answer in answers)
+                assert answers[-1].json()["code"] == "CIRCUIT_OPEN"  # nobody waits for it
+                assert "postgres" not in "".join(answer.text for answer in answers)
+                server.start()
+                answer = answers[-1]
+                while answer.is_error:  # as long as it says itself, while its circuit is open
+                    await asyncio.sleep(float(answer.headers.get("retry-after", 0)))
+                    answer = await client.try_to_write("b.md", "The harbour has a beacon.")
+                assert (await client.read(node.url, "/api/search", q="harbour"))["total"] == 2
+    finally:
+        server.close()
 
 
 async def test_an_ingest_tells_the_nodes(

@@ -46,7 +46,7 @@ _CLAIM: Final = """
 _PASSAGES: Final = """
     SELECT documents.id AS document, passages.id AS passage, documents.path, documents.title,
            passages.heading, passages.line, passages.text, substr(passages.text, 1, 300) AS excerpt,
-           0.0 AS score
+           CAST(0 AS DOUBLE PRECISION) AS score
     FROM passages JOIN documents ON documents.id = passages.document_id
     WHERE passages.id IN ({})
 """
