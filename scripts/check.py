@@ -40,7 +40,8 @@ def steps(chosen: list[Package], *, whole: bool) -> list[Step]:
         ]
         found += [
             Step("uv lock --check", (uv(), "lock", "--check", "--quiet")),
-            Step("workflows", (_tool("zizmor"), "--offline", "--no-progress", "--quiet", ".github")),
+            Step("workflows are sound", (_tool("actionlint"),)),
+            Step("workflows are safe", (_tool("zizmor"), "--offline", "--no-progress", "--quiet", ".github")),
         ]
     paths = ["."] if whole else folders
     return [

@@ -33,6 +33,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Error codes": "errors.md"},
         {"Contracts": "contracts.md"},
         {"Security model": "security-model.md"},
+        {"Compatibility": "compatibility.md"},
     ]
     # Each is a tab where there is room.
     nav: list[dict[str, Any]] = [

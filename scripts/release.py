@@ -123,6 +123,7 @@ def write(package: Package, version: Version, every: Sequence[Package]) -> list[
     moved = move_dependants(package, version, every)
     fresh = next(each for each in packages() if each.name == package.name)
     call(*towncrier(fresh, "--yes"))
+    call(sys.executable, ROOT / "scripts" / "facts.py")
     call(uv(), "lock", "--quiet")
     call("git", "add", "--all")
     call("git", "commit", "--quiet", "--message", f"Release {package.name} {version}")

@@ -28,7 +28,7 @@ class Workspace:
         self.git("init", "--quiet", "--initial-branch", "main")
         for name, value in (("name", "A maintainer"), ("email", "maintainer@qicore.invalid")):
             self.git("config", f"user.{name}", value)
-        self.good("new_package.py", "qicore-sample", "Shows that a release works")
+        self.good("new_package.py", "qicore-sample", "Shows that releases work")
         self.commit("All of it")
 
     def script(self, name: str, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -177,6 +177,8 @@ def test_from_bump_to_install(workspace: Workspace, index: str, tmp_path: Path) 
     assert "Needs qicore-base 0.2.0 or newer." in (
         workspace.package("qicore-sample") / "CHANGELOG.md"
     ).read_text(encoding="utf-8")
+
+    assert "releases work | 0.1.1 |" in (workspace.folder / "README.md").read_text(encoding="utf-8")
 
     # The files that were built are tried as the workflow tries them, and are what an index gives.
     dist = tmp_path / "dist"
