@@ -116,7 +116,8 @@ async def servers(suite: Suite, urls: dict[str, str]) -> None:
 
 
 async def main() -> None:
-    suite = Suite("mcp", ("qicore-mcp", "mcp", "anyio", "uvicorn"))
+    # More rounds than usual: over pipes and sockets a round is few calls, whose times scatter.
+    suite = Suite("mcp", ("qicore-mcp", "mcp", "anyio", "uvicorn"), rounds=61)
     with over_http("sdk") as theirs, over_http("qicore") as mine:
         await clients(suite, theirs)
         await servers(suite, {"sdk": theirs, "qicore": mine})

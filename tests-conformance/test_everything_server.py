@@ -16,9 +16,12 @@ from mcp_types import (
     CreateMessageResult,
     ElicitRequestParams,
     ElicitResult,
+    ListRootsResult,
     PromptReference,
+    Root,
     TextContent,
 )
+from pydantic import FileUrl
 from qicore.base import Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.mcp import MCPClient, MCPConfig
@@ -57,6 +60,13 @@ async def elicited(_: ElicitRequestParams) -> Result[ElicitResult]:
     return Success(ElicitResult(action="accept", content={"name": "Ada"}))
 
 
+async def rooted() -> Result[ListRootsResult]:
+    return Success(ListRootsResult(roots=[Root(uri=FileUrl("file:///work"), name="work")]))
+
+
+ANSWERS: dict[str, Any] = {"sampling": sampled, "elicitation": elicited, "roots": rooted}
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[TextIO]:
     with (tmp_path / "log.txt").open("w") as file:
@@ -70,7 +80,7 @@ async def client(request: pytest.FixtureRequest, log: TextIO) -> AsyncIterator[M
         target = StdioServerParameters(command=npm.node, args=[npm.program(*EVERYTHING), "stdio"])
     else:
         target = request.getfixturevalue("everything_url")
-    made = MCPClient.create(target, MCPConfig(stderr=log), sampling=sampled, elicitation=elicited)
+    made = MCPClient.create(target, MCPConfig(stderr=log), **ANSWERS)
     async with made.unwrap() as opened:
         yield opened
 
@@ -144,10 +154,22 @@ async def test_resources_and_prompts(client: MCPClient) -> None:
     assert completed.values == ["Engineering"]
 
 
-async def test_it_asks_the_client_and_logs(client: MCPClient) -> None:
+async def test_it_logs_and_tells_of_changes(client: MCPClient) -> None:
     assert_success(await client.connect())
     assert_success(await client.set_logging_level("debug"))
+    uri = "demo://resource/dynamic/text/1"
+    assert_success(await client.subscribe_resource(uri))
+    assert_success(await client.call_tool("toggle-simulated-logging"))
+    assert_success(await client.call_tool("toggle-subscriber-updates"))
+    awaited = {"notifications/message", "notifications/resources/updated"}
+    while awaited:
+        awaited.discard(assert_success(await client.receive(timeout=120)).method)
+    assert_success(await client.unsubscribe_resource(uri))
+
+
+async def test_it_asks_the_client(client: MCPClient) -> None:
     asked = await client.call_tool("trigger-sampling-request", {"prompt": "tea?", "maxTokens": 5})
     assert "a model says" in text_of(assert_success(asked))
     elicited_text = text_of(assert_success(await client.call_tool("trigger-elicitation-request")))
     assert "Ada" in elicited_text
+    assert "file:///work" in text_of(assert_success(await client.call_tool("get-roots-list")))

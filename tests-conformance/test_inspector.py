@@ -45,6 +45,18 @@ def test_a_tool_a_resource_and_a_prompt(server_url: str) -> None:
     assert "tea" in answer["messages"][0]["content"]["text"]
 
 
+def test_a_tool_that_fails() -> None:
+    """The official SDK for TypeScript checks the structured content of a failed call, too."""
+    tool = ("--method", "tools/call", "--tool-name", "weather", "--tool-arg", "city=Atlantis")
+    done = npm.run(npm.program(*INSPECTOR), "--cli", sys.executable, STDIO, *tool)
+    assert json.loads(done.stdout) == {
+        "_meta": {"qicore/error": {"code": "NO_SUCH_CITY", "category": "VALIDATION"}},
+        "content": [{"type": "text", "text": "NO_SUCH_CITY: there is no such city"}],
+        "isError": True,
+    }
+    assert "tool_is_error" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def askdocs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The index of two small documents, as an MCP server."""

@@ -12,11 +12,11 @@ from mcp_types import CallToolResult
 from qicore.base import Result
 from qicore.base.testing import assert_failure, assert_success
 from qicore.mcp import MCPClient, MCPConfig
-from qicore.resilience import RetryConfig
+from qicore.resilience import CircuitBreakerConfig, RetryConfig
 from qicore_testkit.fault_server import wait_until
 from qicore_testkit.leftovers import new_children
 
-from .conftest import HTTPServer, until
+from .conftest import SCRIPT, HTTPServer, until
 
 # Starting an interpreter is what takes the time.
 ROUNDS = {"auto": 20, "legacy": 5}
@@ -152,6 +152,45 @@ async def test_callers_share_an_attempt_that_fails(tmp_path: Path) -> None:
         for result in await asyncio.gather(*(client.call_tool("pid") for _ in range(10))):
             assert_failure(result, "MCP_CONNECT_FAILED")
     assert log.read_text().count("started") == 2
+
+
+async def test_a_breaker_spares_a_server_that_can_not_be_started(tmp_path: Path) -> None:
+    log, works = tmp_path / "starts.txt", tmp_path / "works"
+    program = f"""
+open({str(log)!r}, 'a').write('started\\n')
+import pathlib, runpy, sys
+if not pathlib.Path({str(works)!r}).exists():
+    raise SystemExit(3)
+sys.argv = [{SCRIPT!r}]
+runpy.run_path({SCRIPT!r}, run_name='__main__')
+"""
+    target = StdioServerParameters(command=sys.executable, args=["-c", program])
+    once = MCPConfig(reconnect=RetryConfig(attempts=1))
+    long = CircuitBreakerConfig(failure_threshold=2, monitoring_period=600.0, reset_timeout=600.0)
+    short = CircuitBreakerConfig(failure_threshold=1, monitoring_period=600.0, reset_timeout=0.01)
+    async with MCPClient.create(target, once).unwrap() as client:
+        guarded = client.with_circuit_breaker(long)
+        for _ in range(2):
+            assert_failure(await guarded.call_tool("pid"), "MCP_CONNECT_FAILED")
+        for _ in range(5):
+            assert_failure(await guarded.call_tool("pid"), "CIRCUIT_OPEN")
+        assert log.read_text().count("started") == 2
+        guarded = client.with_circuit_breaker(short)
+        assert_failure(await guarded.call_tool("pid"), "MCP_CONNECT_FAILED")
+        works.touch()
+        while (error := (await guarded.call_tool("pid")).error) is not None:
+            assert error.code == "CIRCUIT_OPEN"
+        assert log.read_text().count("started") == 4
+
+
+async def test_a_breaker_does_not_count_that_the_client_was_closed(child: StdioServerParameters) -> None:
+    breaking = CircuitBreakerConfig(failure_threshold=2, monitoring_period=600.0, reset_timeout=600.0)
+    async with MCPClient.create(child).unwrap().with_circuit_breaker(breaking) as client:
+        assert_success(await client.disconnect())
+        for _ in range(5):
+            assert_failure(await client.call_tool("pid"), "MCP_DISCONNECTED")
+        assert_success(await client.connect())
+        await pid_of(client)
 
 
 async def test_one_who_can_not_wait_leaves_the_attempt_to_the_others(child: StdioServerParameters) -> None:

@@ -336,7 +336,7 @@ class MCPClient:
         self, operation: Callable[[Client], Awaitable[T]], name: str, *, timeout: float | None = None
     ) -> Result[T]:
         breaker = self._breaker
-        if breaker is None:
+        if breaker is None or self._reach.shut:  # that it was closed says nothing of the server
             return await self._reach.run(operation, name, timeout)
         return await breaker.call(lambda: self._reach.run(operation, name, timeout))
 

@@ -48,6 +48,11 @@ class Reach:
         """The SDK's client, while the connection is of use."""
         return None if self._connection is None else self._connection.client
 
+    @property
+    def shut(self) -> bool:
+        """Whether it was closed, and calls may not connect again."""
+        return self._shut
+
     def allow(self) -> None:
         """Let calls connect again."""
         self._shut = False
