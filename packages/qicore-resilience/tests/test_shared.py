@@ -187,6 +187,25 @@ def test_a_client_of_ones_own(server: RedisServer) -> None:
         assert breakers.wait(60)
 
 
+def test_what_was_to_be_told_when_the_connection_broke_is_told_later() -> None:
+    with RedisServer() as own, SharedCircuitBreakers.create(own.url).unwrap() as breakers:
+        assert breakers.wait(60)
+        one, other = breakers.get("one"), breakers.get("other")
+        for _ in range(3):
+            own.pause()
+            one.open()
+            other.open()
+            until(lambda: not breakers.connected)
+            own.resume()
+            until(lambda: breakers.connected)
+            until(lambda: own.call("HGET", "qicore:circuit:other", "state") == "OPEN")
+            until(lambda: own.call("HGET", "qicore:circuit:one", "state") == "OPEN")
+            one.close()
+            other.close()
+            until(lambda: own.call("HGET", "qicore:circuit:other", "state") == "CLOSED")
+            until(lambda: own.call("HGET", "qicore:circuit:one", "state") == "CLOSED")
+
+
 @pytest.mark.parametrize("url", ["http://hunter2", "redis://:hunter2@host:port", "hunter2", 7])
 def test_no_url(url: Any) -> None:
     error = SharedCircuitBreakers.create(url).error
@@ -208,7 +227,8 @@ def test_a_wrong_password_is_as_if_nobody_were_there(caplog: pytest.LogCaptureFi
         RedisServer(password="correct") as server,
         SharedCircuitBreakers.create(f"redis://:hunter2@{server.address}").unwrap() as breakers,
     ):
-        assert not breakers.wait(0.5)
+        until(lambda: "Redis is away" in caplog.text)
+        assert not breakers.connected
         assert breakers.get("a").call_sync(lambda: Success(1)) == Success(1)
     assert "hunter2" not in caplog.text
 

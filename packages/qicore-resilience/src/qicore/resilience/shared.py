@@ -76,7 +76,8 @@ class SharedCircuitBreakers(CircuitBreakers):
         """Check the options and begin to connect; INVALID_RESILIENCE_CONFIG [VALIDATION].
 
         `redis` is a URL, `redis://`, `rediss://` or `unix://`, or makes a client of redis-py's, for Sentinel
-        say. Circuits of one `namespace` are the same. It may be away: that is no Failure.
+        say, which must not decode. Circuits of one `namespace` are the same. It may be away: that is no
+        Failure.
         """
         options = config or CircuitBreakerConfig()
         checks = Checks().nested("config", options.check()).whole("max_size", max_size)

@@ -56,6 +56,7 @@ class Link:
         self._work = asyncio.Event()
         self._stopped = asyncio.Event()
         self._connected = threading.Event()
+        self._logged = False  # that Redis is away
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="qicore-resilience", daemon=True)
@@ -118,7 +119,8 @@ class Link:
 
     def _disconnected(self, why: BaseException | None) -> None:
         self._heard_until = float("-inf")
-        if self._connected.is_set() and why is not None:
+        if why is not None and not self._logged:
+            self._logged = True
             _log.warning("Redis is away, circuits are this process's own: %s", _first(why))
         self._connected.clear()
         for circuit in list(self._circuits.values()):
@@ -137,6 +139,7 @@ class Link:
                 tasks.create_task(self._beat(client, hearing))
                 for circuit in list(self._circuits.values()):
                     self.notify(circuit)
+                self._work.set()  # some may be in the queue since before
                 while True:
                     await self._work.wait()
                     self._work.clear()
@@ -161,6 +164,7 @@ class Link:
                 self._ponged.clear()
             self._heard_until = began + _HEARD
             self._connected.set()
+            self._logged = False
             for circuit in list(self._circuits.values()):
                 if circuit.rated or circuit.pending is not None or circuit.due_in() == 0.0:
                     self.notify(circuit)
@@ -173,12 +177,12 @@ class Link:
                 continue
             if message["type"] == "pong":
                 self._ponged.set()
-            elif message["type"] == "message":
-                name, told, node = read_message(message["data"])
-                circuit = self._circuits.get(name)
-                if circuit is not None and node != self.node:
-                    circuit.adopt(told)
-                    self.notify(circuit)
+                continue
+            name, told, node = read_message(message["data"])
+            circuit = self._circuits.get(name)
+            if circuit is not None and node != self.node:
+                circuit.adopt(told)
+                self.notify(circuit)
 
     async def _look_after(self, store: Store, circuit: SharedCircuit) -> None:
         if not circuit.synchronised or circuit.pending is not None:

@@ -84,7 +84,7 @@ class Store:
             "EVAL", script, len(keys), *keys,
             known, secrets.token_hex(8), self._node, self.channel, circuit.name, *map(str, words),
         )  # fmt: skip
-        told = _told(era and era.decode(), number, "" if state is None else state.decode(), left)
+        told = _told(era and era.decode(), number, state and state.decode(), left)
         return Answer(told, bool(done), turns, bool(wanted))
 
 
@@ -98,5 +98,5 @@ def read_message(data: bytes) -> tuple[str, Told, str]:
     return name, _told(era, number, state, left), node
 
 
-def _told(era: str | None, number: int, state: str, left: float) -> Told:
+def _told(era: str | None, number: int, state: str | None, left: float) -> Told:
     return Told((era, number) if era else None, state == "OPEN", None if left < 0 else left / 1000)
