@@ -21,7 +21,7 @@ from qicore.ai import (
     register_provider,
 )
 from qicore.ai.progress import ProgressBar
-from qicore.base import QiError
+from qicore.base import ErrorCategory, QiError
 from qicore.base.testing import assert_failure, assert_success
 from qicore_testkit.fault_server import wait_until
 from qicore_testkit.model_server import ModelServer, Reply
@@ -141,6 +141,16 @@ async def test_a_provider_of_ones_own() -> None:
     assert own.closed
 
 
+def test_a_provider_without_a_name() -> None:
+    class Nameless(Parrot):
+        name: Any = None
+
+    register_provider("nameless", Nameless)
+    for provider in ("nameless", Nameless()):
+        error = assert_failure(LLMClient.create(provider, LLMConfig(model="x")), "INVALID_LLM_CONFIG")
+        assert "needs a `name`" in error.message
+
+
 def test_a_provider_of_ones_own_that_misses_something() -> None:
     def make(config: LLMConfig) -> Parrot:
         raise ModuleNotFoundError("No module named 'feathers'", name="feathers")
@@ -158,6 +168,46 @@ def test_a_factory_that_fails() -> None:
     error = assert_failure(LLMClient.create("broken", LLMConfig(model="x")), "INVALID_LLM_CONFIG")
     assert error.cause is not None
     assert isinstance(error.cause.__cause__, KeyError)
+
+
+class Careless(Parrot):
+    """Answers what is none."""
+
+    async def chat(self, request: ChatRequest, /) -> Any:
+        return request.messages[-1].content
+
+    async def stream(self, request: ChatRequest, /) -> AsyncGenerator[Any, None]:
+        yield ChatChunk("a")
+        yield "b"
+
+    async def embed(self, config: LLMConfig, texts: Sequence[str], /) -> Any:
+        return list(texts)
+
+
+class Hasty(Careless):
+    """Raises before there is anything to wait for."""
+
+    def stream(self, request: ChatRequest, /) -> Any:
+        raise RuntimeError("inside")
+
+
+class Blunt(Careless):
+    def stream(self, request: ChatRequest, /) -> Any:
+        return [ChatChunk("a")]
+
+
+@pytest.mark.parametrize("kind", [Careless, Hasty, Blunt])
+async def test_a_provider_that_keeps_to_nothing(kind: type[Parrot]) -> None:
+    """Each call is a Failure, and each turn is given back."""
+    async with LLMClient.create(kind(), LLMConfig(model="x", max_concurrency=1)).unwrap() as client:
+        for _ in range(2):
+            for result in (
+                await client.chat("hello"),
+                await client.chat_stream("hello").collect(),
+                await client.embedding("hello"),
+            ):
+                assert result.error is not None
+                assert result.error.category is ErrorCategory.UNKNOWN
 
 
 class Stuck(Parrot):

@@ -15,7 +15,7 @@ from qicore.ai.errors import invalid_config, invalid_output, invalid_prompt
 from qicore.ai.link import Link, Links, Route
 from qicore.ai.messages import Image, Message, Prompt, as_messages
 from qicore.ai.models import Models
-from qicore.ai.provider import ChatRequest, Provider
+from qicore.ai.provider import Answer, ChatRequest, Provider
 from qicore.ai.responses import ChatResponse, EmbeddingResponse, Timings
 from qicore.ai.stream import Candidate, ChatStream
 from qicore.ai.structured import Shape
@@ -295,7 +295,14 @@ async def _new_answer(route: Route, request: ChatRequest) -> Result[ChatResponse
     loop = asyncio.get_running_loop()
     begun = loop.time()
     model = request.config.model
-    result = await route.call(model, lambda provider: provider.chat(request), begun)
+
+    async def ask(provider: Provider) -> Answer:
+        answer = await provider.chat(request)
+        if not isinstance(cast("object", answer), Answer):
+            raise TypeError(f"a provider's chat gives an Answer, not {type(answer).__name__}")
+        return answer
+
+    result = await route.call(model, ask, begun)
     if isinstance(result, Failure):
         return result
     message, finish = result.unwrap()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from qicore.ai.access import place_of, secrets_in
 from qicore.ai.config import CONNECTION, LLMConfig
-from qicore.ai.errors import timed_out, to_error, without
+from qicore.ai.errors import invalid_config, timed_out, to_error, without
 from qicore.ai.messages import under
 from qicore.ai.provider import ChatRequest, Provider, open_provider
 from qicore.base import Failure, QiError, Result, Success
@@ -46,7 +46,9 @@ class Links:
                 return Success(link)
         given = self._provider
         opened = Success(given) if hasattr(given, "chat") else open_provider(given, config)
-        return opened.map(lambda provider: self._keep(key, Link(provider, config.max_concurrency)))
+        return opened.flat_map(_named).map(
+            lambda provider: self._keep(key, Link(provider, config.max_concurrency))
+        )
 
     def _keep(self, key: tuple[object, ...], link: Link) -> Link:
         self._links.append((key, link))
@@ -62,6 +64,12 @@ class Links:
     def refusal(self) -> Failure | None:
         """Return the answer of a client that is closed."""
         return Failure(_client_closed()) if self.closed else None
+
+
+def _named(provider: Provider) -> Result[Provider]:
+    if not isinstance(getattr(provider, "name", None), str):
+        return Failure(invalid_config("a provider needs a `name`, a text: errors and responses have it"))
+    return Success(provider)
 
 
 async def _closed(provider: Provider) -> Result[None]:

@@ -144,7 +144,12 @@ class ChatStream:
         deadline = route.deadline(begun)
         self._deadline = _NEVER if deadline is None else deadline
         self._patience = config.first_token_timeout
-        self._source = route.link.provider.stream(request)
+        try:
+            self._source = route.link.provider.stream(request)
+        except Exception as exception:  # noqa: BLE001 - the provider of a user, which is no generator
+            error = route.translate(exception, self._model)
+            self._release(error)
+            return Failure(error)
         return await self.__anext__()
 
     def _until(self) -> float:
@@ -159,6 +164,8 @@ class ChatStream:
         self._patience = cast("Route", self._route).config.between_tokens_timeout
 
     async def _finish(self, finish: Finish) -> Result[ChatChunk]:
+        if not isinstance(cast("object", finish), Finish):
+            raise TypeError(f"a provider's stream gives a ChatChunk or a Finish, not {type(finish).__name__}")
         source, route = self._source, self._route
         assert source is not None
         assert route is not None
