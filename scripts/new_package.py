@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 
+import facts
 from workspace import ROOT, call, uv
 
 TEMPLATE = ROOT / "templates" / "package"
@@ -65,6 +66,7 @@ def main(name: str, description: str) -> None:
     root = ROOT / "pyproject.toml"
     root.write_text(register(root.read_text(encoding="utf-8"), name), encoding="utf-8")
     call(uv(), "lock", "--quiet")
+    facts.main()
     # Where a name sorts, and how long a line gets, depends on the name.
     for tidy in (("check", "--fix"), ("format",)):
         call(sys.executable, "-m", "ruff", *tidy, "--quiet", folder)
