@@ -176,17 +176,25 @@ say({**answer, "result": fine})
             assert_success(await client.call_tool("x"))
 
 
-async def test_a_server_that_reads_no_more() -> None:
+async def test_a_server_that_reads_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its pipe is full: the call can't even be sent."""
+    # How long the SDK tries to tell such a server that the call was given up; callers must not wait for it.
+    monkeypatch.setattr("mcp.shared.jsonrpc_dispatcher._ABANDON_WRITE_TIMEOUT", 3600)
     rules = "import time; time.sleep(3600)"
     async with odd(rules) as client:
         assert_success(await client.connect())
         held = asyncio.create_task(client.call_tool("hold", timeout=2))
-        error = assert_failure(
-            await client.call_tool("x", {"text": "x" * 5_000_000}, timeout=1), "MCP_TIMEOUT"
-        )
-        assert error.context["timeout"] == 1
-        assert_failure(await held, "MCP_TIMEOUT")
+        async with asyncio.timeout(300):
+            error = assert_failure(
+                await client.call_tool("x", {"text": "x" * 5_000_000}, timeout=1), "MCP_TIMEOUT"
+            )
+            assert error.context["timeout"] == 1
+            assert_failure(await held, "MCP_TIMEOUT")
+            cancelled = asyncio.create_task(client.call_tool("x"))
+            await asyncio.sleep(0.1)
+            cancelled.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
 
 
 async def test_a_server_that_ends_in_the_middle_of_an_answer() -> None:
@@ -290,6 +298,24 @@ async def test_a_message_above_the_bound_costs_one_call(name: str) -> None:
             assert_failure(await client.call_tool(name), "MCP_INVALID_MESSAGE")
             assert_success(await client.call_tool("small"))
             assert client.raw is before
+
+
+async def test_a_notification_that_is_never_taken() -> None:
+    def behave(exchange: Exchange) -> None:
+        body = exchange.request.body
+        (hang() if b'"slow"' in body or b"notifications/cancelled" in body else speaking)(exchange)
+
+    with FaultServer() as server:
+        server.default = behave
+        config = MCPConfig(mode="legacy", connect_timeout=3, reconnect=ONCE)
+        async with MCPClient.create(f"{server.url}/mcp", config).unwrap() as client:
+            assert_success(await client.call_tool("small"))
+            before = client.raw
+            assert_failure(await client.call_tool("slow", timeout=0.2), "MCP_TIMEOUT")
+            async with asyncio.timeout(120):
+                while (await client.call_tool("small", timeout=20)).is_failure:
+                    pass
+            assert client.raw is not before, "the next call after the loss connected anew"
 
 
 async def test_a_message_without_end() -> None:

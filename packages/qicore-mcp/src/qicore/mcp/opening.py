@@ -88,10 +88,12 @@ def _tolerant(child: StdioServerParameters) -> StdioServerParameters:
 @asynccontextmanager
 async def _http(url: str, config: MCPConfig) -> AsyncGenerator[Any, None]:
     async def part(request: httpx2.Request) -> None:
-        if (
-            request.method == "DELETE"
-        ):  # the end of a session, for which a server that hangs is not waited for
+        if request.method == "DELETE":
+            # The end of a session, for which a server that hangs is not waited for.
             request.extensions["timeout"] = httpx2.Timeout(_FAREWELL).as_dict()
+        elif request.method == "POST" and b'"id"' not in request.content:
+            # A notification. The SDK sends nothing more until it is taken: one that never is, is a loss.
+            request.extensions["timeout"] = httpx2.Timeout(config.connect_timeout).as_dict()
 
     async def bound(response: httpx2.Response) -> None:
         if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
