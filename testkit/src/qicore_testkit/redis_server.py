@@ -291,8 +291,8 @@ def redis_sentinel(service: str = "main", sentinels: int = 3) -> Generator[Failo
         _wait_for(lambda: "master_link_status:up" in replica.call("INFO", "replication"), "the replica")
         config = (
             f"sentinel monitor {service} 127.0.0.1 {primary.port} {sentinels // 2 + 1}\n"
-            f"sentinel down-after-milliseconds {service} 500\n"
-            f"sentinel failover-timeout {service} 2000\n"
+            f"sentinel down-after-milliseconds {service} 1500\n"
+            f"sentinel failover-timeout {service} 4000\n"
         )
         watching = [stack.enter_context(RedisServer(sentinel=True, config=config)) for _ in range(sentinels)]
         _wait_for(lambda: all(_sees_all(one, service, sentinels) for one in watching), "the Sentinels")
