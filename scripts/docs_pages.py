@@ -21,6 +21,12 @@ from workspace import ROOT, Package, packages
 
 _LINK = re.compile(r"(?<!!)\[([^\[\]]*)\]\((?!https?://|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)")
 
+_PROJECT = (
+    ("Contributing", "contributing.md", ROOT / "CONTRIBUTING.md"),
+    ("Security", "security.md", ROOT / "SECURITY.md"),
+    ("Code of conduct", "code-of-conduct.md", ROOT / "CODE_OF_CONDUCT.md"),
+)
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Write the navigation."""
@@ -44,7 +50,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Examples": [{file.parent.name: f"examples/{file.parent.name}.md"} for file in _examples()]},
         {"Measurements": [{_heading(file): f"measurements/{file.name}"} for file in _results()]},
         {"Designs": [{_heading(file): f"designs/{file.name}"} for file in _designs()]},
-        {"Project": [{"Changelog": "changelog.md"}, {"Contributing": "contributing.md"}]},
+        {"Project": [{"Changelog": "changelog.md"}, *({name: page} for name, page, _ in _PROJECT)]},
     ]
     config.nav = [entry for entry in nav if all(entry.values())]
     return config
@@ -73,7 +79,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def _taken() -> dict[str, Path]:
     """Return the pages that are files of the repository: page -> file."""
     return {
-        "contributing.md": ROOT / "CONTRIBUTING.md",
+        **{page: file for _, page, file in _PROJECT},
         **{f"components/{each.component}.md": each.folder / "README.md" for each in packages()},
         **{f"examples/{file.parent.name}.md": file for file in _examples()},
         **{f"measurements/{file.name}": file for file in _results()},
