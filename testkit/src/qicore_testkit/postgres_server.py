@@ -74,11 +74,24 @@ class PostgresServer:
             time.sleep(0.05)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it: SIGINT breaks connections off, SIGTERM waits for them, SIGQUIT is a crash."""
+        """End it: SIGINT breaks connections off, SIGTERM waits for them, SIGQUIT is a crash.
+
+        SIGKILL leaves the server's own children to themselves: they end when they notice, and until then no
+        other server gets at the data.
+        """
         process, self._process = self._process, None
         if process is not None:
+            children = self._children(process.pid) if how is signal.SIGKILL else ()
             process.send_signal(how)
             process.wait(_PATIENCE)
+            deadline = time.monotonic() + _PATIENCE
+            while any(map(os.path.exists, children)):
+                assert time.monotonic() < deadline, "PostgreSQL's processes do not end"
+                time.sleep(0.01)
+
+    @staticmethod
+    def _children(pid: int) -> list[str]:
+        return [f"/proc/{child}" for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def close(self) -> None:
         """End it and forget its data."""
