@@ -16,6 +16,8 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from qicore.base import QiError, Result
 from qicore.database import Database
 
+from .conftest import ddl
+
 
 def error(result: Result[Any]) -> QiError:
     assert result.error is not None, f"{result!r} should be a Failure"
@@ -57,12 +59,18 @@ class Everything:
 TABLE = (
     "CREATE TABLE e (id INTEGER PRIMARY KEY, text TEXT, number REAL, flag INT, data BLOB, at TEXT, day TEXT, "
     "hour TEXT, span REAL, key TEXT, price TEXT, colour INT, size TEXT, path TEXT, tags TEXT, extra TEXT, "
-    "pair TEXT, maybe TEXT, noted INT, anything)"
+    "pair TEXT, maybe TEXT, noted INT, anything TEXT)"
+)
+
+NATIVE = (
+    "CREATE TABLE e (id INTEGER PRIMARY KEY, text TEXT, number REAL, flag BOOLEAN, data BLOB, "
+    "at TIMESTAMPTZ, day DATE, hour TIME, span INTERVAL, key UUID, price NUMERIC, colour INT, size TEXT, "
+    "path TEXT, tags TEXT[], extra JSONB, pair JSONB, maybe DATE, noted INT, anything JSONB)"
 )
 
 THING = Everything(
     1,
-    "é\u0000💥",
+    "é\t💥",
     2.0,
     True,
     b"\x00\xff",
@@ -81,12 +89,13 @@ THING = Everything(
 )
 
 
-async def test_a_dataclass_goes_in_and_comes_out_the_same(memory: Database) -> None:
-    (await memory.execute(TABLE)).unwrap()
-    assert (await memory.create("e", THING, into=Everything)).unwrap() == THING
-    assert (await memory.read_one("e", {"id": 1}, into=Everything)).unwrap() == THING
-    assert (await memory.bulk_insert("e", [])).unwrap() == 0
-    found = await memory.read("e", {"key": THING.key, "colour": Colour.RED, "day": [date(2026, 1, 31)]})
+async def test_a_dataclass_goes_in_and_comes_out_the_same(either: Database, either_target: str) -> None:
+    table = TABLE if either_target == ":memory:" else NATIVE
+    (await either.execute(ddl(either_target, table))).unwrap()
+    assert (await either.create("e", THING, into=Everything)).unwrap() == THING
+    assert (await either.read_one("e", {"id": 1}, into=Everything)).unwrap() == THING
+    assert (await either.bulk_insert("e", [])).unwrap() == 0
+    found = await either.read("e", {"key": THING.key, "colour": Colour.RED, "day": [date(2026, 1, 31)]})
     assert len(found.unwrap()) == 1
 
 
@@ -103,23 +112,29 @@ class Account(BaseModel):
     inner: Inner | None = None
 
 
-async def test_a_model_goes_in_and_comes_out_the_same(memory: Database) -> None:
+async def test_a_model_goes_in_and_comes_out_the_same(either: Database, either_target: str) -> None:
     (
-        await memory.execute(
-            "CREATE TABLE a (id INTEGER PRIMARY KEY, name TEXT, since TEXT, balance TEXT, "
-            "tags TEXT, inner TEXT)"
+        await either.execute(
+            ddl(
+                either_target,
+                "CREATE TABLE a (id INTEGER PRIMARY KEY, name TEXT, since TEXT, balance TEXT, "
+                'tags TEXT, "inner" TEXT)',
+            )
         )
     ).unwrap()
     account = Account(
         name="Ann", since=datetime(2026, 1, 1), balance=Decimal("1.10"), tags={"x"}, inner=Inner(n=2)
     )
-    created = (await memory.create("a", account, into=Account)).unwrap()
+    if either_target != ":memory:":
+        account.id = 1  # PostgreSQL numbers what is left out, not what is None
+    created = (await either.create("a", account, into=Account)).unwrap()
     assert created == account.model_copy(update={"id": 1})
-    assert (await memory.bulk_insert("a", [account, account])).unwrap() == 2
-    assert (await memory.read("a", into=Account, limit=1)).unwrap() == [created]
+    more = [account.model_copy(update={"id": number}) for number in (2, 3)]
+    assert (await either.bulk_insert("a", more)).unwrap() == 2
+    assert (await either.read("a", into=Account, order_by="id", limit=1)).unwrap() == [created]
 
 
-async def test_a_row_that_does_not_fit_its_class(memory: Database) -> None:
+async def test_a_row_that_does_not_fit_its_class(either: Database) -> None:
     @dataclass
     class Number:
         n: int
@@ -145,28 +160,28 @@ async def test_a_row_that_does_not_fit_its_class(memory: Database) -> None:
         def explode(cls, value: str) -> str:
             raise LookupError(value)
 
-    (await memory.execute("CREATE TABLE t (n TEXT)")).unwrap()
-    (await memory.create("t", {"n": "hunter2"})).unwrap()
+    (await either.execute("CREATE TABLE t (n TEXT)")).unwrap()
+    (await either.create("t", {"n": "hunter2"})).unwrap()
     kinds: list[type[Any]] = [Number, Missing, Secret, int, date, UUID, bool, Colour, list]
     for into in kinds:
-        failed = error(await memory.query("SELECT n FROM t", into=into))
+        failed = error(await either.query("SELECT n FROM t", into=into))
         assert failed.code == "DB_BAD_QUERY"
         assert "hunter2" not in str(failed.to_structured_data())
-        assert [error(row).code async for row in memory.stream("SELECT n FROM t", into=into)] == [
+        assert [error(row).code async for row in either.stream("SELECT n FROM t", into=into)] == [
             "DB_BAD_QUERY"
         ]
-    assert error(await memory.query("SELECT n FROM t", into=Exploding)).category == "UNKNOWN"
-    assert error(await memory.query("SELECT n, n AS m FROM t", into=str)).code == "DB_BAD_QUERY"
+    assert error(await either.query("SELECT n FROM t", into=Exploding)).category == "UNKNOWN"
+    assert error(await either.query("SELECT n, n AS m FROM t", into=str)).code == "DB_BAD_QUERY"
 
 
-async def test_extra_columns_and_defaults(memory: Database) -> None:
+async def test_extra_columns_and_defaults(either: Database) -> None:
     @dataclass
     class Part:
         a: int
         b: list[int] = field(default_factory=list[int])
         c: int = field(default=9, init=False)
 
-    assert (await memory.query("SELECT 1 AS a, 2 AS z", into=Part)).unwrap() == [Part(1)]
+    assert (await either.query("SELECT 1 AS a, 2 AS z", into=Part)).unwrap() == [Part(1)]
 
 
 async def test_a_class_that_no_row_can_become() -> None:
@@ -176,10 +191,10 @@ async def test_a_class_that_no_row_can_become() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 2500])
-async def test_many_rows_become_models(memory: Database, count: int) -> None:
-    (await memory.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")).unwrap()
-    (await memory.bulk_insert("t", [{"n": n} for n in range(count)], batch=700)).unwrap()
-    rows = (await memory.read("t", into=Inner, order_by="n")).unwrap()
+async def test_many_rows_become_models(either: Database, count: int) -> None:
+    (await either.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")).unwrap()
+    (await either.bulk_insert("t", [{"n": n} for n in range(count)], batch=700)).unwrap()
+    rows = (await either.read("t", into=Inner, order_by="n")).unwrap()
     assert [row.n for row in rows] == list(range(count))
 
 

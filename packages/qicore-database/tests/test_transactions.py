@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qicore.base import Failure, QiError, Result, Success
-from qicore.database import Database, Transaction
+from qicore.database import Database, DatabaseConfig, Transaction
+from qicore_testkit.postgres_server import PostgresServer
 
 
 @pytest.fixture
@@ -286,6 +287,7 @@ class Nest:
 
 
 Step = Put | Delete | Nest
+PUT = "INSERT INTO t VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET n = excluded.n"
 writes = st.builds(Put, st.integers(0, 3), st.integers(0, 9)) | st.builds(Delete, st.integers(0, 3))
 steps = st.recursive(
     writes, lambda inner: st.builds(Nest, st.booleans(), st.lists(inner, max_size=4)), max_leaves=12
@@ -297,7 +299,7 @@ async def apply(tx: Transaction, todo: list[Step], model: dict[int, int]) -> dic
     for step in todo:
         match step:
             case Put(key, number):
-                (await tx.execute("INSERT OR REPLACE INTO t VALUES (?, ?)", (key, number))).unwrap()
+                (await tx.execute(PUT, (key, number))).unwrap()
                 model[key] = number
             case Delete(key):
                 (await tx.delete("t", {"k": key})).unwrap()
@@ -310,19 +312,22 @@ async def apply(tx: Transaction, todo: list[Step], model: dict[int, int]) -> dic
     return model
 
 
+@pytest.mark.parametrize("kind", ["memory", "postgresql"])
 @settings(max_examples=60, deadline=None)
 @given(transactions_strategy)
-def test_all_or_nothing(transactions: list[Nest]) -> None:
+def test_all_or_nothing(postgres: PostgresServer, kind: str, transactions: list[Nest]) -> None:
     async def main() -> None:
-        async with (await Database.connect(":memory:")).unwrap() as db:
-            await db.execute("CREATE TABLE t (k INTEGER PRIMARY KEY, n INT)")
+        where = ":memory:" if kind == "memory" else postgres.url
+        async with (await Database.connect(where, DatabaseConfig(connections=1))).unwrap() as db:
+            await db.execute("CREATE TEMPORARY TABLE t (k INTEGER PRIMARY KEY, n INT)")
             model: dict[int, int] = {}
             for transaction in transactions:
                 tx = (await db.begin()).unwrap()
                 changed = await apply(tx, transaction.steps, dict(model))
                 (await (tx.commit() if transaction.keep else tx.rollback())).unwrap()
                 model = changed if transaction.keep else model
-            rows = (await db.query("SELECT k, n FROM t", into=tuple)).unwrap()
+            async with db.transaction() as tx:
+                rows = (await tx.query("SELECT k, n FROM t", into=tuple)).unwrap()
             assert dict(rows) == model
 
     asyncio.run(main())

@@ -73,7 +73,8 @@ class Database(Operations):
         """Open a database: a path, `:memory:`, or a URL, `sqlite:///data.db` or `postgresql://host/name`.
 
         PostgreSQL needs the extra `qicore-database[postgresql]`; its URL is libpq's, with all that it knows.
-        `clock` gives the seconds by which the timeouts of the options are measured. Fails with
+        `clock` gives the seconds by which the timeouts of the options are measured, but for those of
+        statements and locks that a server measures itself. Fails with
         DB_CONNECT_FAILED (no such directory, no database, unreadable), DB_BUSY (locked while it was opened),
         DB_INVALID_CONFIG.
         """
@@ -173,9 +174,9 @@ class Database(Operations):
         return TransactionBlock(begin) if fn is None else repeat_transaction(begin, fn, self._attempts)
 
     async def listen(self, *channels: str) -> Result[Listener]:
-        """Hear what is said on channels of PostgreSQL, by `notify` or by anybody; DB_CONNECT_FAILED.
+        """Hear what is said on channels of PostgreSQL, by `pg_notify` or NOTIFY; DB_CONNECT_FAILED.
 
-        It takes a connection of its own, beside those of the pool.
+        It takes a connection of its own, beside those of the pool. On SQLite it is DB_BAD_QUERY.
         """
         refusal = self._refusal()
         if refusal is not None:
@@ -200,7 +201,10 @@ class Database(Operations):
         return await self._engine.migrate(migrations.unwrap())
 
     async def backup(self, path: str | os.PathLike[str], /) -> Result[None]:
-        """Copy the database as it is now into a file, which appears when it is whole. Others go on."""
+        """Copy the database as it is now into a file, which appears when it is whole. Others go on.
+
+        DB_BAD_QUERY where no file can be, and on PostgreSQL, whose own tools do it.
+        """
         refusal = self._refusal()
         if refusal is not None:
             return Failure(refusal)
@@ -269,6 +273,9 @@ async def _open(
             error.__cause__ = exception
             return Failure(error)
         return await PostgresEngine.open(where, config, clock)
+    if not separator and where.lower().startswith(("postgresql:", "postgres:")):
+        # Not a path, which an error would show.
+        return Failure(connect_failed("the URL of the database can't be read"))
     if separator and scheme != "sqlite":
         return Failure(
             connect_failed(f"there is no engine for {scheme[:20]!r} URLs, only for sqlite and postgresql")
@@ -279,5 +286,11 @@ async def _open(
 
 
 def _name_of(where: str) -> str:
-    """Return the last part of a path or a URL, without what a URL may say after it."""
-    return PurePath(where.partition("?")[0] if "://" in where else where).name.rpartition("@")[2]
+    """Return the last part of a path or a URL, without what a URL may say before and after it."""
+    scheme, separator, rest = where.partition("://")
+    if not separator:
+        return PurePath(scheme).name
+    # A user and a password end at the first @ before a slash, whatever else is in them.
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.partition("@")
+    return PurePath(f"{host if at else user}{slash}{path}".partition("?")[0]).name.rpartition("@")[2]

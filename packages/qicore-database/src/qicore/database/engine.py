@@ -30,14 +30,16 @@ class PoolStatus:
     """What the connections of a database are doing.
 
     Attributes:
-        readers: how many connections may read at once.
-        open: reading connections that have been opened so far.
-        lent: reading connections that a stream or a backup holds right now.
-        waiting_reads: reads that wait for a connection.
-        waiting_writes: statements and transactions that wait for the writer.
-        in_transaction: whether a transaction holds the writer.
+        readers: how many connections may read at once; of PostgreSQL, how many there may be.
+        open: reading connections that have been opened so far; of PostgreSQL, that are open now.
+        lent: reading connections that a stream or a backup holds now; of PostgreSQL, a transaction, too.
+        waiting_reads: reads that wait for a connection; of PostgreSQL, statements.
+        waiting_writes: statements and transactions that wait for the writer; of PostgreSQL, transactions and
+            streams that wait for a connection.
+        in_transaction: whether a transaction holds the writer; of PostgreSQL, any connection.
         served: statements answered since the database was opened.
-        commits: commits that answered them; fewer than the writes, where writes shared one.
+        commits: commits that answered them; fewer than the writes, where writes shared one. Of PostgreSQL,
+            the same as `served`.
         circuit: the state of the circuit breaker, None without one.
     """
 
@@ -93,7 +95,8 @@ class Runner(Protocol):
     ) -> Awaitable[Result[int]]:
         """Insert many rows into a table, whose name is quoted, all or nothing; return how many.
 
-        `sql` is the INSERT of one of them, and `names` its columns.
+        The values are as the caller gave them, not adapted. `sql` is the INSERT of one row, and `names` its
+        columns.
         """
         ...
 

@@ -13,6 +13,7 @@ from qicore.base import ErrorCategory, QiError
 from qicore.database.scan import mask_literals
 
 __all__ = [
+    "BUSY",
     "CONFLICTS",
     "bad_query",
     "closed",
@@ -76,8 +77,11 @@ _CALLER_ERRORS: Final = (
 )
 
 
-CONFLICTS: Final = frozenset({"40001", "40P01"})
-"""SQLSTATE of a serialization failure and of a deadlock: the server is well, a new try may succeed."""
+CONFLICTS: Final = frozenset({"40001", "40P01", "0A000", "26000"})
+"""SQLSTATE of a serialization failure, of a deadlock and, where it is DB_BUSY, of a table that was changed
+under a prepared statement: the server is well, a new try may succeed."""
+
+_FULL: Final = frozenset({"SQLITE_FULL", "53100"})
 
 
 def translate(exception: Exception, sql: str | None = None) -> QiError:
@@ -122,7 +126,7 @@ def is_unavailable(error: QiError) -> bool | None:
     if said is None or said in CONFLICTS:
         return None
     ill = error.code in (BUSY[0], CONNECT_FAILED[0]) or error.category is ErrorCategory.UNKNOWN
-    return ill and said != "SQLITE_FULL"
+    return ill and said not in _FULL
 
 
 def bad_query(message: str, **context: object) -> QiError:

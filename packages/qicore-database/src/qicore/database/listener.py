@@ -1,6 +1,6 @@
 """What others say on the channels of a database."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -19,14 +19,14 @@ class Notification(NamedTuple):
 class Listener:
     """The notifications of some channels, as an async iterator of Results.
 
-    A lost connection is a Failure, its last item: what is said from then on nobody hears. Close it, or use
-    `async with`.
+    None is lost between two of them, nor by a task that is cancelled while it waits. A lost connection is a
+    Failure, the last item: what is said from then on nobody hears. Close it, or use `async with`.
     """
 
     def __init__(
-        self, heard: AsyncGenerator[Result[Notification], None], close: Callable[[], Awaitable[None]]
+        self, take: Callable[[], Awaitable[Result[Notification]]], close: Callable[[], None]
     ) -> None:
-        self._heard = heard
+        self._take = take
         self._close = close
         self._over = False
 
@@ -36,15 +36,17 @@ class Listener:
     async def __anext__(self) -> Result[Notification]:
         if self._over:
             raise StopAsyncIteration
-        heard = await anext(self._heard)
+        heard = await self._take()
         if heard.is_failure:
-            await self.close()
+            if self._over:  # closed meanwhile, which is no failure
+                raise StopAsyncIteration
+            self._over = True
         return heard
 
     async def close(self) -> Result[None]:
         """Hear no more. Idempotent."""
         self._over = True
-        await self._close()
+        self._close()
         return Success(None)
 
     async def __aenter__(self) -> Self:

@@ -2,20 +2,19 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from itertools import chain, islice
-from operator import itemgetter
-from typing import Any, Final, TypeVar, cast, overload
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar, overload
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.database import statements
+from qicore.database.bulk import Bulk
 from qicore.database.engine import Cursor, Outcome, Runner
 from qicore.database.errors import bad_query, row_not_found, translate
 from qicore.database.names import quote_table
 from qicore.database.rows import DICTS, Row, Shape, columns_of, shape_of
 from qicore.database.statements import EveryRow, Where
 from qicore.database.stream import RowStream
-from qicore.database.values import UNCHANGED, Adapt, Params, adapt_params, adapt_values
+from qicore.database.values import Params, adapt_params
 
 __all__ = ["Operations"]
 
@@ -230,63 +229,34 @@ class Operations(ABC):
         """
         if type(batch) is not int or batch < 1:
             return Failure(bad_query("batch must be a whole number above 0"))
-        batches = _batches(rows, batch)
-        try:
-            first = await anext(batches, None)
-            if first is None:
-                return Success(0)
-            names = list(columns_of(first[0]))
-            adapt = self._runner.adapt
-            sql = statements.insert(table, names)
-            target, _ = quote_table(table)
-            params = _bulk_params(first, names, adapt)
-            following = await anext(batches, None)
-        except Exception as exception:  # noqa: BLE001 - whatever the caller's iterable raises is answered
-            return Failure(translate(exception))
-        if following is None:
+        reading = await Bulk.read(table, rows, batch)
+        if reading.error is not None:
+            return Failure(reading.error)
+        bulk = reading.unwrap()
+        if bulk is None:
+            return Success(0)
+        if bulk.is_single:
             refusal = self._refusal()
             if refusal is not None:
                 return Failure(refusal)
-            inserted = await self._runner.insert_many(sql, target, names, params)
+            inserted = await bulk.insert(self._runner)
             if inserted.error is not None:
                 self._failed(inserted.error)
             return inserted
-        return await self._insert_batches((sql, target, names), params, following, batches)
-
-    async def _insert_batches(
-        self,
-        into: tuple[str, str, list[str]],
-        params: list[Sequence[Any]],
-        following: list[object],
-        batches: AsyncIterator[list[object]],
-    ) -> Result[int]:
-        from qicore.database.transaction import Transaction
-
-        begun = await self.begin()
+        begun: Result[Any] = await self.begin()
         if begun.error is not None:
             return Failure(begun.error)
-        inner = begun.unwrap()
-        assert isinstance(inner, Transaction)
-        count = 0
-        pending: list[object] | None = following
+        transaction = begun.unwrap()
         try:
-            while True:
-                done = await inner._runner.insert_many(*into, params)
-                if done.error is not None:
-                    await inner.rollback()
-                    return done
-                count += done.unwrap()
-                if pending is None:
-                    break
-                params = _bulk_params(pending, into[2], inner._runner.adapt)
-                pending = await anext(batches, None)
-        except Exception as exception:  # noqa: BLE001 - as above
-            await inner.rollback()
-            return Failure(translate(exception))
+            inserted = await bulk.insert(transaction._runner)
         except BaseException:
-            await inner.rollback()
+            await transaction.rollback()
             raise
-        return (await inner.commit()).map(lambda _: count)
+        if inserted.error is not None:
+            await transaction.rollback()
+            return inserted
+        committed: Result[None] = await transaction.commit()
+        return inserted if committed.error is None else Failure(committed.error)
 
     @abstractmethod
     async def begin(self) -> Result[Any]:
@@ -351,49 +321,3 @@ async def _built(shape: Shape, rows: list[Any]) -> Result[list[Any]]:
     except Exception as exception:  # noqa: BLE001 - whatever the caller's class raises is answered
         return Failure(translate(exception))
     return Success(built)
-
-
-async def _batches(rows: object, size: int) -> AsyncIterator[list[object]]:
-    if isinstance(rows, AsyncIterable):
-        batch: list[object] = []
-        async for row in cast("AsyncIterable[object]", rows):
-            batch.append(row)
-            if len(batch) == size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-        return
-    kind: type = type(rows)
-    if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
-        raise bad_query(f"rows are an iterable of rows, not a {kind.__name__}")
-    iterator = iter(cast("Iterable[object]", rows))
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _bulk_params(rows: list[object], names: list[str], adapt: Adapt) -> list[Sequence[Any]]:
-    found: list[Sequence[Any]] = []
-    width = len(names)
-    pick = _picker(names)
-    for row in rows:
-        columns = cast("dict[str, Any]", row) if type(row) is dict else columns_of(row)
-        try:
-            if len(columns) != width:
-                raise KeyError
-            found.append(pick(columns))
-        except KeyError:
-            raise bad_query(
-                "all rows of a bulk insert need the columns of the first one",
-                differing=sorted(map(str, set(names).symmetric_difference(columns))),
-            ) from None
-    # One look at all values costs less than one at each row.
-    if UNCHANGED.issuperset(map(type, chain.from_iterable(found))):
-        return found
-    return [adapt_values(row, adapt) for row in found]
-
-
-def _picker(names: list[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-    if len(names) > 1:
-        return itemgetter(*names)
-    return lambda columns: [columns[name] for name in names]

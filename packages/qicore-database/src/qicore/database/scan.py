@@ -68,37 +68,42 @@ def mask_literals(sql: str) -> str:
 def split_script(script: str) -> Iterator[tuple[int, str]]:
     """Give each statement of a script with the line it starts on.
 
-    A semicolon ends a statement, but for one inside a literal, a comment or the body of a trigger, which goes
-    on to the `END` that directly follows a semicolon.
+    A semicolon ends a statement, but for one inside a literal, a comment or a body: that of a trigger, or of
+    a function after `BEGIN ATOMIC`, which goes on to the `END` that directly follows a semicolon.
 
     >>> list(split_script("CREATE TABLE t (x);  INSERT INTO t VALUES (';')"))
     [(1, 'CREATE TABLE t (x)'), (1, "INSERT INTO t VALUES (';')")]
     """
     words: list[str] = []
+    last = ""
     start: int | None = None
     line = first_line = 1
-    after_semicolon = ended_trigger = False
+    in_body = after_semicolon = body_ended = False
     for token in _TOKEN.finditer(script):
         group = token.lastgroup
         if start is None and group not in ("space", "end"):
             start, first_line, words = token.start(), line, []
-            after_semicolon = ended_trigger = False
+            in_body = after_semicolon = body_ended = False
         line += token[0].count("\n")
         if start is None or group == "space":
             continue
         if group == "end":
-            if not _is_trigger(words) or ended_trigger:
+            if not in_body or body_ended:
                 yield first_line, script[start : token.start()]
                 start = None
             after_semicolon = True
             continue
-        if group == "word" and len(words) < 3:
-            words.append(token[0].upper())
-        ended_trigger = group == "word" and after_semicolon and token[0].upper() == "END"
+        word = token[0].upper() if group == "word" else ""
+        if word and len(words) < 5:
+            words.append(word)
+        # SQLite's triggers have a body, PostgreSQL's call a function.
+        in_body |= (word == "BEGIN" and _is_trigger(words)) or (word == "ATOMIC" and last == "BEGIN")
+        body_ended = word == "END" and after_semicolon
         after_semicolon = False
+        last = word
     if start is not None:
         yield first_line, script[start:].rstrip()
 
 
 def _is_trigger(words: list[str]) -> bool:
-    return words[:1] == ["CREATE"] and "TRIGGER" in words[1:3]
+    return words[:1] == ["CREATE"] and "TRIGGER" in words[1:4]

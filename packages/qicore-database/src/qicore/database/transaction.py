@@ -2,21 +2,20 @@
 
 import asyncio
 import logging
-import random
 import weakref
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 from qicore.base import Failure, QiError, Result, Success
+from qicore.database.conflicts import again
 from qicore.database.engine import Session
-from qicore.database.errors import CONFLICTS, bad_query
+from qicore.database.errors import bad_query
 from qicore.database.operations import Operations
 
 __all__ = ["Transaction", "TransactionBlock", "end_with_task", "repeat_transaction", "run_transaction"]
 
 T = TypeVar("T")
-_PAUSE: Final = 0.01
 _logger = logging.getLogger("qicore.database")
 
 
@@ -172,13 +171,7 @@ async def repeat_transaction(
     attempts: int,
 ) -> Result[T]:
     """Run `fn` in a transaction, and in a new one while the database can't put it in order with others."""
-    for attempt in range(1, attempts):
-        result = await run_transaction(begin, fn)
-        if result.error is None or result.error.context.get("sqlstate") not in CONFLICTS:
-            return result
-        # Who met once would meet again, were both to come back at once.
-        await asyncio.sleep(random.uniform(0, _PAUSE * 2**attempt))  # noqa: S311 - no secret
-    return await run_transaction(begin, fn)
+    return await again(await run_transaction(begin, fn), lambda: run_transaction(begin, fn), attempts)
 
 
 async def run_transaction(

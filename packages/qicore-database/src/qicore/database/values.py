@@ -8,6 +8,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from itertools import chain
 from pathlib import PurePath
 from typing import Annotated, Any, Final, TypeAlias, Union, cast, get_args, get_origin
 from uuid import UUID
@@ -15,13 +16,12 @@ from uuid import UUID
 from qicore.database.errors import bad_query
 
 __all__ = [
-    "UNCHANGED",
     "Adapt",
     "Converter",
     "Params",
     "adapt",
     "adapt_params",
-    "adapt_values",
+    "adapt_rows",
     "converter_for",
     "is_container",
     "to_json",
@@ -33,7 +33,7 @@ Adapt: TypeAlias = Callable[[Any], Any]
 """What an engine makes of a value before it sees a statement: see `Runner.adapt`."""
 
 # What SQLite stores as it is; anything else takes the slow way through adapt().
-UNCHANGED: Final = frozenset({int, str, bytes, type(None), bool})
+_UNCHANGED: Final = frozenset({int, str, bytes, type(None), bool})
 _PLAIN: Final = frozenset({int, float, str, bytes, type(None), bool, bytearray, memoryview})
 
 
@@ -73,7 +73,7 @@ def adapt_params(params: Params, adapt: Adapt) -> Params:
     """Return the parameters of a statement, adapted; raise DB_BAD_QUERY for what is no parameters at all."""
     kind = type(params)
     if kind is tuple or kind is list:
-        return adapt_values(cast("Sequence[Any]", params), adapt)
+        return _adapt_values(cast("Sequence[Any]", params), adapt)
     if isinstance(params, Mapping):
         return {name: adapt(value) for name, value in params.items()}
     if not _is_sequence(params):
@@ -83,11 +83,18 @@ def adapt_params(params: Params, adapt: Adapt) -> Params:
     return [adapt(value) for value in params]
 
 
-def adapt_values(values: Sequence[Any], adapt: Adapt) -> Sequence[Any]:
+def _adapt_values(values: Sequence[Any], adapt: Adapt) -> Sequence[Any]:
     """Return values, adapted; the same object where none of them needs it."""
-    if UNCHANGED.issuperset(map(type, values)):
+    if _UNCHANGED.issuperset(map(type, values)):
         return values
     return [adapt(value) for value in values]
+
+
+def adapt_rows(rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """Return rows of values as SQLite stores them; one look at all values costs less than one at each row."""
+    if _UNCHANGED.issuperset(map(type, chain.from_iterable(rows))):
+        return rows
+    return [_adapt_values(row, adapt) for row in rows]
 
 
 def _is_sequence(params: object) -> bool:

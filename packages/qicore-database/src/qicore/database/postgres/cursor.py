@@ -1,8 +1,7 @@
 """Rows piece by piece, by a cursor at the server, within a transaction of its own or of somebody's."""
 
 import asyncio
-from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from qicore.base import Failure, Result, Success
 from qicore.database.errors import closed
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from qicore.database.postgres.session import PostgresSession
 
 __all__ = ["PostgresCursor"]
-
-_numbers: Final = count(1)
 
 
 class PostgresCursor:
@@ -30,8 +27,7 @@ class PostgresCursor:
         self._shape = shape
         self._session = session
         self._own = session is None
-        self._name = f"qicore_{next(_numbers)}"
-        self._declared = False
+        self._number: int | None = None
         self._closed = False
 
     async def fetch(self, size: int) -> Result[list[Any]]:
@@ -61,25 +57,21 @@ class PostgresCursor:
             begun = await session.begin(None)
             if begun.error is not None:
                 return Failure(begun.error)
-        if not self._declared:
-            self._declared = True
-            declared = await session.execute(
-                f"DECLARE {self._name} NO SCROLL CURSOR FOR {self._sql}", self._params
-            )
-            if declared.error is not None:
-                return Failure(declared.error)
-        return await session.fetch(f"FETCH {size} FROM {self._name}", (), self._shape)
+        if self._number is None:
+            self._number = session.name_cursor()
+            error = await session.declare(self._number, self._sql, self._params)
+            if error is not None:
+                return Failure(error)
+        return await session.fetch_some(self._number, size, self._shape)
 
     def close(self) -> None:
         """Give back what the cursor holds; its own transaction ends, one of somebody's goes on without it."""
         if self._closed:
             return
         self._closed = True
-        if self._session is None or not self._declared:
-            if self._session is not None and self._own:
-                self._session.abandon()
+        if self._session is None:
             return
         if self._own:
             self._session.abandon()
-        else:
-            self._session.forget(self._name)
+        elif self._number is not None:
+            self._session.forget(self._number)

@@ -11,11 +11,18 @@ from uuid import UUID
 from qicore.database.errors import bad_query
 from qicore.database.values import is_container, to_json
 
-__all__ = ["encode", "needs_types", "plain"]
+__all__ = ["encode", "hexed", "needs_types", "plain"]
 
 _PLAIN: Final = frozenset({int, float, str, bytes, type(None), bool})
-_JSON: Final = frozenset({114, 3802})
-"""The types json and jsonb: pg_type.dat."""
+_TYPELESS: Final = _PLAIN - {bytes}
+_JSON: Final = frozenset({114, 3802, 25, 1042, 1043})
+_BYTEA: Final = 17
+"""The types json and jsonb, the texts, which get JSON, too, and bytea: pg_type.dat."""
+_FIRST_OWN: Final = 16384
+"""From here on types are the database's own, such as a domain: what they are made of is not known here."""
+_LARGE: Final = 1_000_000
+_MOST: Final = 1_000_000_000
+"""Bytes of values in one statement; the protocol ends at 2**30, with everything that belongs to it."""
 
 
 def plain(value: Any) -> Any:
@@ -44,33 +51,70 @@ def plain(value: Any) -> Any:
 
 def needs_types(values: Iterable[Any]) -> bool:
     """Whether the types of the parameters must be known: a list is an array to some, and JSON to others."""
-    return not _PLAIN.issuperset(map(type, values))
+    return not _TYPELESS.issuperset(map(type, values))
 
 
-def encode(values: Sequence[Any], types: Sequence[int] | None) -> list[bytes | None]:
-    """Return the parameters as the server reads them; DB_BAD_QUERY for what it could not.
+def encode(values: Sequence[Any], types: Sequence[int] | None) -> tuple[list[bytes | None], list[int] | None]:
+    """Return the parameters as the server reads them, and their formats; DB_BAD_QUERY for what it could not.
 
     `types` are the numbers of the types that the server expects, needed where `needs_types` says so.
     """
+    try:
+        return _encode(values, types)
+    except (ValueError, TypeError, RecursionError) as exception:  # such as an int of 5000 digits
+        raise bad_query(f"a value can't be sent: {type(exception).__name__}") from None
+
+
+def _encode(
+    values: Sequence[Any], types: Sequence[int] | None
+) -> tuple[list[bytes | None], list[int] | None]:
     encoded: list[bytes | None] = []
+    formats: list[int] | None = None
+    large = 0
     for number, value in enumerate(values):
         kind = type(cast("object", value))
         if kind is int:
             encoded.append(b"%d" % value)
         elif kind is str:
+            if len(value) > _LARGE:
+                large = _weigh(large, value)
             encoded.append(_text(value))
         elif value is None:
             encoded.append(None)
         elif kind is bool:
-            encoded.append(b"t" if value else b"f")
+            encoded.append(b"true" if value else b"false")
         elif kind is float:
             encoded.append(repr(value).encode())
-        elif kind is bytes:
-            encoded.append(b"\\x" + value.hex().encode())
         else:
             wanted = types[number] if types is not None and number < len(types) else 0
-            encoded.append(_text(_container(value, wanted)))
-    return encoded
+            if kind is not bytes:
+                encoded.append(_text(_container(value, wanted)))
+                continue
+            large = _weigh(large, value)
+            if wanted != _BYTEA:
+                encoded.append(hexed(value, wanted))
+                continue
+            formats = formats or [0] * len(values)
+            formats[number] = 1
+            encoded.append(value)
+    return encoded, formats
+
+
+def _weigh(weight: int, value: str | bytes) -> int:
+    """Add up what is large: the server breaks the connection off that brings more than it takes."""
+    weight += len(value)
+    if weight > _MOST:
+        raise bad_query(f"the values are too large: more than {_MOST} bytes")
+    return weight
+
+
+def hexed(value: bytes, wanted: int) -> bytes:
+    """Return bytes as the text of a bytea; DB_BAD_QUERY where another type is expected."""
+    # As a text these would be stored in another column as they are written, and nobody would notice.
+    if 0 < wanted < _FIRST_OWN and wanted != _BYTEA:
+        raise bad_query("bytes are no value for what the statement expects there, unless it says ?::bytea")
+    _weigh(len(value), value)
+    return b"\\x" + value.hex().encode()
 
 
 def _text(value: str) -> bytes:
@@ -104,9 +148,11 @@ def _array(values: Sequence[Any]) -> str:
             parts.append("NULL")
         elif isinstance(known, list | tuple | set | frozenset):
             parts.append(_array(cast("Sequence[Any]", known)))
+        elif type(known) is bytes:
+            parts.append(_quoted("\\x" + known.hex()))
         else:
-            text = encode([known], None)[0] or b""
-            parts.append(text.decode() if isinstance(known, int | float) else _quoted(text.decode()))
+            text = (_encode([known], None)[0][0] or b"").decode()
+            parts.append(text if isinstance(known, int | float) else _quoted(text))
     return "{" + ",".join(parts) + "}"
 
 

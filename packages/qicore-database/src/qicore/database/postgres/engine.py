@@ -2,30 +2,34 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import Error
 from qicore.base import Failure, Result, Success
 from qicore.database.config import DatabaseConfig
+from qicore.database.conflicts import again, is_conflict
 from qicore.database.engine import Outcome, PoolStatus
 from qicore.database.errors import bad_query, closed, connect_failed
 from qicore.database.listener import Listener
 from qicore.database.migrations import Migration
+from qicore.database.postgres.answer import Answer, Statement
+from qicore.database.postgres.connecting import milliseconds
 from qicore.database.postgres.cursor import PostgresCursor
 from qicore.database.postgres.encoding import plain
 from qicore.database.postgres.errors import unforeseen
 from qicore.database.postgres.listening import listen
 from qicore.database.postgres.migrating import apply
 from qicore.database.postgres.pool import Pool
-from qicore.database.postgres.session import PostgresSession, outcome, refuse_control, shaped
-from qicore.database.postgres.sql import marked
+from qicore.database.postgres.session import PostgresSession, outcome, shaped
+from qicore.database.postgres.sql import is_atomic, marked, refusal
 from qicore.database.rows import Shape
-from qicore.database.scan import Kind, kind_of
 from qicore.database.values import Adapt, Params
 
 __all__ = ["PostgresEngine"]
+
+T = TypeVar("T")
 
 
 class PostgresEngine:
@@ -33,6 +37,8 @@ class PostgresEngine:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._attempts = pool.config.attempts
+        self._loop = asyncio.get_running_loop()
         self.adapt: Adapt = plain
 
     @classmethod
@@ -54,15 +60,32 @@ class PostgresEngine:
         """A new connection of psycopg to this database."""
         return AsyncConnection.connect(self._pool.conninfo, autocommit=True)
 
-    async def fetch(self, sql: str, params: Params, shape: Shape) -> Result[list[Any]]:
-        """Run a statement and return its rows."""
-        if kind_of(sql) is Kind.CONTROL:
-            return refuse_control()
+    async def _run(self, sql: str, params: Params) -> Result[Answer]:
+        """Run a statement on any connection; once more when it could not be put in order with others."""
+        refused = refusal(sql)
+        if refused is not None:
+            return Failure(refused)
         try:
             text, values = marked(sql, params)
         except Exception as exception:  # noqa: BLE001 - everything becomes a Failure
             return Failure(unforeseen(exception))
-        return shaped(await self._pool.send(text, values, sql), shape)
+        answered = await self._send(text, values, sql)
+        if answered.error is not None and is_conflict(answered.error) and is_atomic(sql):
+            return await again(answered, lambda: self._send(text, values, sql), self._attempts)
+        return answered
+
+    async def _send(self, sql: bytes, params: Sequence[Any], text: str) -> Result[Answer]:
+        statement = Statement(sql, params, self._loop.create_future(), text)
+        try:
+            return await self._pool.send(statement)
+        except asyncio.CancelledError:
+            if statement.link is not None:
+                statement.link.left()
+            raise
+
+    async def fetch(self, sql: str, params: Params, shape: Shape) -> Result[list[Any]]:
+        """Run a statement and return its rows."""
+        return shaped(await self._run(sql, params), shape)
 
     def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Awaitable[Result[list[Any]]]:
         """Insert a row and return it."""
@@ -71,13 +94,7 @@ class PostgresEngine:
 
     async def execute(self, sql: str, params: Params) -> Result[Outcome]:
         """Run a statement and return what it did."""
-        if kind_of(sql) is Kind.CONTROL:
-            return refuse_control()
-        try:
-            text, values = marked(sql, params)
-        except Exception as exception:  # noqa: BLE001 - everything becomes a Failure
-            return Failure(unforeseen(exception))
-        return outcome(await self._pool.send(text, values, sql))
+        return outcome(await self._run(sql, params))
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
         """Run a statement for many rows, all or nothing."""
@@ -89,8 +106,17 @@ class PostgresEngine:
         """Insert rows by COPY, all or nothing."""
         return await self._in_transaction(lambda session: session.insert_many(sql, table, names, rows))
 
-    async def _in_transaction(self, work: Callable[[PostgresSession], Awaitable[Result[int]]]) -> Result[int]:
-        begun = await self.begin(None)
+    async def _in_transaction(
+        self, work: Callable[[PostgresSession], Awaitable[Result[T]]], isolation: str | None = None
+    ) -> Result[T]:
+        """Run this in a transaction, and in a new one when it could not be put in order with others."""
+        done = await self._once(work, isolation)
+        return await again(done, lambda: self._once(work, isolation), self._attempts)
+
+    async def _once(
+        self, work: Callable[[PostgresSession], Awaitable[Result[T]]], isolation: str | None
+    ) -> Result[T]:
+        begun = await self.begin(isolation)
         if begun.error is not None:
             return Failure(begun.error)
         session = begun.unwrap()
@@ -119,19 +145,10 @@ class PostgresEngine:
 
     async def migrate(self, migrations: Sequence[Migration]) -> Result[list[Migration]]:
         """Apply what is pending, all or nothing, under an advisory lock."""
-        begun = await self.begin("read committed")
-        if begun.error is not None:
-            return Failure(begun.error)
-        session = begun.unwrap()
-        try:
-            applied = await apply(session, migrations)
-        except BaseException:
-            session.abandon()
-            raise
-        if applied.error is not None:
-            await session.rollback()
-            return applied
-        return (await session.commit()).map(lambda _: applied.unwrap())
+        lock_timeout = milliseconds(self._pool.config.busy_timeout)
+        return await self._in_transaction(
+            lambda session: apply(session, migrations, lock_timeout), "read committed"
+        )
 
     async def backup(self, path: str) -> Result[None]:
         """Refuse: a server is backed up by its own tools."""
@@ -156,13 +173,14 @@ class PostgresEngine:
             pool.resize(connections)
         if pool_timeout is not None:
             pool.pool_timeout = pool_timeout
+        statements = sum(isinstance(waiter, Statement) for waiter in pool.waiting)
         return Success(
             PoolStatus(
                 readers=pool.size,
                 open=len(pool.links),
                 lent=pool.lent,
-                waiting_reads=len(pool.waiting),
-                waiting_writes=len(pool.borrowers),
+                waiting_reads=statements,
+                waiting_writes=len(pool.waiting) - statements,
                 in_transaction=pool.lent > 0,
                 served=pool.served,
                 commits=pool.served,
@@ -171,7 +189,10 @@ class PostgresEngine:
 
     async def close(self) -> Result[None]:
         """Let what was sent finish, roll back open transactions, close every connection."""
-        await self._pool.close()
+        if self._loop is asyncio.get_running_loop():
+            await self._pool.close()
+        else:
+            self._pool.abandon()
         return Success(None)
 
     def abandon(self) -> None:

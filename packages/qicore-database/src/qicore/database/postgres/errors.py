@@ -5,7 +5,8 @@ that did not fit, and details of class 23 the row, so these are told by the name
 constraint.
 """
 
-from typing import Any, Final
+import re
+from typing import Final
 
 from psycopg import errors, pq
 from qicore.base import ErrorCategory, QiError
@@ -21,15 +22,18 @@ from qicore.database.errors import (
 )
 from qicore.database.scan import mask_literals
 
-__all__ = ["connect_error", "lost", "translate_result", "unforeseen"]
+__all__ = ["connect_error", "is_stale", "lost", "stale", "translate_result", "unforeseen", "was_interrupted"]
 
 FORBIDDEN: Final = ("DB_FORBIDDEN", ErrorCategory.PERMISSION)
 UNFORESEEN: Final = ("DB_UNFORESEEN", ErrorCategory.UNKNOWN)
 
 _CODES: Final[dict[str, tuple[str, ErrorCategory]]] = {
     "25006": READ_ONLY,
+    "25P03": TIMEOUT,
+    "25P04": TIMEOUT,
     "42501": FORBIDDEN,
     "55P03": BUSY,
+    "53400": BAD_QUERY,
     "55006": BUSY,
     "57014": TIMEOUT,
     "57P01": CONNECT_FAILED,
@@ -52,10 +56,34 @@ _CLASSES: Final[dict[str, tuple[str, ErrorCategory]]] = {
     "P0": BAD_QUERY,
 }
 _OWN_WORDS: Final = {
-    "57014": "the statement was interrupted: it ran for longer than the statement timeout",
+    "57014": "the statement was interrupted, by the statement timeout or by somebody at the server",
     "55P03": "somebody else's lock was not given up in time",
     "25P02": "the transaction was rolled back when a statement in it failed",
 }
+
+
+_LITERAL: Final = re.compile("'(?:[^']|'')*'")
+"""What a complaint about the syntax may quote."""
+
+
+def is_stale(result: "pq.abc.PGresult") -> bool:
+    """Whether a prepared statement is of no use any more: its tables changed, or the server forgot it."""
+    state = result.error_field(pq.DiagnosticField.SQLSTATE)
+    if state == b"0A000":
+        # https://github.com/postgres/postgres/blob/master/src/backend/utils/cache/plancache.c
+        return result.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == b"RevalidateCachedQuery"
+    return state == b"26000"
+
+
+def was_interrupted(result: "pq.abc.PGresult") -> bool:
+    """Whether a statement was interrupted, by a timeout or by a request to do so."""
+    return result.error_field(pq.DiagnosticField.SQLSTATE) == b"57014"
+
+
+def stale(result: "pq.abc.PGresult") -> QiError:
+    """DB_BUSY: a table was changed under a transaction, which may succeed when it is run again."""
+    error = translate_result(result, None)
+    return QiError.create(BUSY[0], "a table was changed meanwhile", BUSY[1], error.context)
 
 
 def translate_result(result: "pq.abc.PGresult", sql: str | None) -> QiError:
@@ -79,8 +107,10 @@ def translate_result(result: "pq.abc.PGresult", sql: str | None) -> QiError:
             context[name] = value
     if sql is not None:
         context["sql"] = mask_literals(sql)[:500]
-    if state[:2] == "22" or state == "P0001":
+    if state[:2] in ("22", "P0"):
         primary = f"the server refuses a value: {_name(state)}"
+    elif state == "42601":
+        primary = _LITERAL.sub("'…'", primary)
     return QiError.create(code, _OWN_WORDS.get(state, primary), category, context)
 
 
@@ -127,12 +157,9 @@ def unforeseen(exception: Exception) -> QiError:
     if isinstance(exception, errors.Error):
         if exception.pgresult is not None:
             return translate_result(exception.pgresult, None)
-        state = exception.sqlstate
-        if state is None:
+        if isinstance(exception, errors.OperationalError):
             return lost()
-        known = _CODES.get(state) or _CLASSES.get(state[:2], BAD_QUERY)
-        message: Any = _OWN_WORDS.get(state) or f"the server refuses it: {_name(state)}"
-        return QiError.create(known[0], message, known[1], {"sqlstate": state})
+        return bad_query(f"a value can't be sent or read: {type(exception).__name__}")
     if isinstance(exception, UnicodeError | TypeError | ValueError | OverflowError):
-        return bad_query(f"a value can't be sent: {type(exception).__name__}")
+        return bad_query(f"a value can't be sent or read: {type(exception).__name__}")
     return QiError.from_exception(exception, code="DB_UNFORESEEN")

@@ -1,33 +1,46 @@
-"""The connections of one database: opened when they are needed, and what waits for them."""
+"""The connections of one database: opened when they are needed, looked after, and what waits for them."""
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
+from itertools import cycle
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 from qicore.base import Failure, QiError, Result, Success
 from qicore.database.config import DatabaseConfig
 from qicore.database.errors import closed, pool_exhausted
-from qicore.database.postgres.errors import connect_error, unforeseen
-from qicore.database.postgres.link import Answer, Link, Statement
+from qicore.database.postgres.answer import Answer, Statement
+from qicore.database.postgres.connecting import connect
+from qicore.database.postgres.health import Health
+from qicore.database.postgres.link import QUICK, Link
+from qicore.database.scan import Kind, kind_of
 
 __all__ = ["Pool"]
 
-_QUICK: Final = 0.02
-"""Seconds that a statement may run before no other one is sent after it: it may be a slow one."""
+_LOOK: Final = 0.05
+"""Seconds between two looks at the clock while something waits."""
 
-_PATIENCE: Final = 5.0
-"""Seconds for the request that interrupts a statement to reach the server."""
+_AGAIN: Final = 1.0
+"""Seconds until a server that refused a further connection is asked for one again."""
+
+
+class _Borrower:
+    """Somebody who waits for a whole connection."""
+
+    __slots__ = ("future", "since")
+
+    def __init__(self, future: "asyncio.Future[Result[Link]]") -> None:
+        self.future = future
+        self.since = 0.0
 
 
 class Pool:
     """Gives statements to connections, and lends whole connections to transactions and streams.
 
-    A statement goes to a connection that has nothing to do; when there is none, and no more may be opened,
-    behind the quick ones of another connection; else it waits, for `pool_timeout` seconds at most.
+    A statement goes to a connection that has nothing to do; when there is none, behind the quick ones of
+    another connection; else it waits, for `pool_timeout` seconds at most. Whoever waits is served in turn:
+    while a transaction waits for a connection, nothing that came later is sent before it.
     """
 
     def __init__(self, conninfo: str, config: DatabaseConfig, clock: Callable[[], float]) -> None:
@@ -36,17 +49,19 @@ class Pool:
         self.size = config.connections
         self.pool_timeout = config.pool_timeout
         self.links: set[Link] = set()
-        self.listening: set[AsyncConnection[Any]] = set()
+        self.listening: set[Link] = set()
         self.served = 0
-        self.waiting: deque[Statement] = deque()
-        self.borrowers: deque[asyncio.Future[Result[Link]]] = deque()
-        self._clock = clock
-        self._free: list[Link] = []
+        self.waiting: deque[Statement | _Borrower] = deque()
+        self.clock = clock
+        self._free: dict[Link, None] = {}
         self._opening = 0
-        self._dropping: set[Link] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._not_before = 0.0
+        self._openers: set[asyncio.Task[None]] = set()
+        self._dropping: set[asyncio.Task[None]] = set()
+        self._expiry: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._health = Health(config, clock, lambda: (*self.links, *self.listening))
 
     @property
     def closed(self) -> bool:
@@ -55,7 +70,7 @@ class Pool:
 
     @property
     def lent(self) -> int:
-        """How many connections somebody holds."""
+        """How many connections somebody has alone."""
         return sum(link.lent for link in self.links)
 
     async def start(self) -> Result[None]:
@@ -64,128 +79,131 @@ class Pool:
         if opened.error is not None:
             return Failure(opened.error)
         self._take_in(opened.unwrap())
+        self._health.start()
         return Success(None)
 
-    def send(self, sql: bytes, params: Sequence[Any], text: str) -> "asyncio.Future[Result[Answer]]":
+    def send(self, statement: Statement) -> "asyncio.Future[Result[Answer]]":
         """Run a statement on any connection."""
-        future: asyncio.Future[Result[Answer]] = self._loop.create_future()
         if self._closed:
-            future.set_result(Failure(closed()))
-            return future
+            statement.answer(Failure(closed()))
+            return statement.future
         self.served += 1
-        statement = Statement(sql, params, future, text)
         if not self.waiting:
             link = self._idle() or self._quick()
             if link is not None:
                 link.run(statement)
-                return future
+                if not link.under_way:  # it could not be sent
+                    self.idle(link)
+                return statement.future
         self._wait(statement)
-        return future
+        return statement.future
 
     def _idle(self) -> Link | None:
         while self._free:
-            link = self._free.pop()
-            if not link.lent and link.broken is None and not link.under_way:
+            link, _ = self._free.popitem()
+            if not link.lent and link.broken is None and not link.under_way and not link.interrupting:
                 return link
         return None
 
     def _quick(self) -> Link | None:
-        """Return the connection with least to do, of those that are full of quick statements only."""
-        if len(self.links) + self._opening < self.size:
-            self._open_one()
+        """Return the connection with least to do, of those that are full of quick statements only.
+
+        None while there may be more: behind another one a statement could wait for longer than for these.
+        """
+        if self._may_grow:
+            return None
         depth = self.config.pipeline
-        now = time.monotonic()
+        now = self.clock()
         best: Link | None = None
         for link in self.links:
             load = len(link.under_way)
-            if link.lent or load >= depth or (load and now - link.since > _QUICK):
+            if link.lent or link.interrupting or load >= depth or (load and now - link.since > QUICK):
                 continue
             if best is None or load < len(best.under_way):
                 best = link
         return best
 
-    def _wait(self, statement: Statement) -> None:
-        self.waiting.append(statement)
-        timer = self._loop.call_later(self.pool_timeout, self._give_up, statement)
-        statement.future.add_done_callback(lambda _: timer.cancel())
-        if not self.links and not self._opening:
-            self._open_one()
+    def _wait(self, waiter: Statement | _Borrower) -> None:
+        waiter.since = self.clock()
+        self.waiting.append(waiter)
+        self._open_one()
+        if self._expiry is None:
+            self._expiry = self._loop.call_later(min(_LOOK, self.pool_timeout), self._expire)
 
-    def _give_up(self, statement: Statement) -> None:
-        if statement in self.waiting:
-            self.waiting.remove(statement)
-            if not statement.future.done():
-                statement.future.set_result(
-                    Failure(pool_exhausted(self.pool_timeout, "every connection was busy"))
+    def _expire(self) -> None:
+        """Refuse whoever has waited for too long: the first ones, since all wait equally long."""
+        self._expiry = None
+        now = self.clock()
+        while self.waiting:
+            left = self.pool_timeout - (now - self.waiting[0].since)
+            if left > 0 and not self.waiting[0].future.done():
+                self._expiry = self._loop.call_later(min(_LOOK, left), self._expire)
+                return
+            waiter = self.waiting.popleft()
+            if not waiter.future.done():
+                waiter.future.set_result(
+                    Failure(pool_exhausted(self.pool_timeout, "every connection was taken"))
                 )
 
     def idle(self, link: Link) -> None:
-        """Hear that a connection has answered: give it what waits."""
-        if self._closed or link.lent or link.broken is not None or link not in self.links:
+        """Hear that a connection could take more: give it what waits."""
+        if self._closed or link.lent or link.broken is not None or link.interrupting:
             return
-        if self.borrowers and not link.under_way:
-            self._lend(link)
+        if link not in self.links:
             return
-        depth = self.config.pipeline
-        while self.waiting and link in self.links and len(link.under_way) < depth:
-            if self.borrowers and link.under_way:
-                break  # somebody waits for a whole connection: let one run dry
-            statement = self.waiting.popleft()
-            if not statement.future.done():
-                link.run(statement)
-        if not link.under_way and link in self.links:
-            self._free.append(link)
-
-    def _lend(self, link: Link) -> None:
-        while self.borrowers:
-            borrower = self.borrowers.popleft()
-            if not borrower.done():
+        if len(self.links) > self.size and not link.under_way:
+            link.close()
+            return
+        depth = 1 if self._opening else self.config.pipeline
+        while self.waiting:
+            first = self.waiting[0]
+            if first.future.done():
+                self.waiting.popleft()
+            elif isinstance(first, Statement):
+                if len(link.under_way) >= depth:
+                    return
+                self.waiting.popleft()
+                link.run(first)
+                if link not in self.links:  # it was lost by that
+                    return
+            elif link.under_way:
+                return  # it runs dry for whoever waits for the whole of it
+            else:
+                self.waiting.popleft()
                 link.lent = True
-                borrower.set_result(Success(link))
+                first.future.set_result(Success(link))
                 return
-        self._free.append(link)
+        if not link.under_way:
+            self._free[link] = None
 
     async def borrow(self) -> Result[Link]:
         """Return a connection with nothing under way, for its borrower alone; DB_POOL_EXHAUSTED in time."""
         if self._closed:
             return Failure(closed())
-        link = self._idle()
+        link = None if self.waiting else self._idle()
         if link is not None:
             link.lent = True
             return Success(link)
-        future: asyncio.Future[Result[Link]] = self._loop.create_future()
-        self.borrowers.append(future)
-        if len(self.links) + self._opening < self.size:
-            self._open_one()
+        borrower = _Borrower(self._loop.create_future())
+        self._wait(borrower)
         try:
-            async with asyncio.timeout(self.pool_timeout):
-                return await asyncio.shield(future)
-        except TimeoutError:
-            return self._too_late(future)
+            return await borrower.future
         except asyncio.CancelledError:
-            late = self._too_late(future)
-            if late.error is None:
-                self.give_back(late.unwrap())
+            if borrower.future.done() and not borrower.future.cancelled():
+                late = borrower.future.result()
+                if late.error is None:
+                    self.give_back(late.unwrap())
             raise
 
-    def _too_late(self, future: "asyncio.Future[Result[Link]]") -> Result[Link]:
-        if future.done():
-            return future.result()
-        future.cancel()
-        with suppress(ValueError):  # it was taken out in this turn
-            self.borrowers.remove(future)
-        return Failure(pool_exhausted(self.pool_timeout, "every connection was taken"))
-
-    def give_back(self, link: Link, *, ended: bool = False) -> None:
-        """Take a connection back; unless its transaction has `ended`, what runs there is of no use."""
+    def give_back(self, link: Link, *, ended: bool = True) -> None:
+        """Take a connection back; it is closed if its transaction has not `ended`."""
         if not link.lent:
             return
         link.lent = False
+        link.unbounded = False
         if link.broken is not None:
             return
-        if self._closed:
-            link.close()
-        elif link.under_way and not ended:
+        if self._closed or not ended or link.in_transaction:
             self._drop(link)
         else:
             self.idle(link)
@@ -193,32 +211,35 @@ class Pool:
     def _drop(self, link: Link) -> None:
         """Interrupt what runs on a connection, and close it."""
         self.links.discard(link)
-        self._dropping.add(link)
 
         async def end() -> None:
             try:
-                await link.cancel(_PATIENCE)
+                link.forsake(lambda _: True)
+                await link.calm()
             finally:
-                self._dropping.discard(link)
                 link.close()
 
-        self._keep(self._loop.create_task(end()))
+        _keep(self._dropping, self._loop.create_task(end()))
+        if self.waiting:
+            self._open_one()
 
     def lost(self, link: Link) -> None:
         """Hear that a connection is gone."""
         self.links.discard(link)
-        if not self._closed and (self.waiting or self.borrowers):
+        self.listening.discard(link)
+        if self.waiting:
             self._open_one()
 
-    def _open_one(self) -> None:
+    @property
+    def _may_grow(self) -> bool:
         if self._closed or len(self.links) + self._opening >= self.size:
-            return
-        self._opening += 1
-        self._keep(self._loop.create_task(self._open()))
+            return False
+        return not self.links or self._loop.time() >= self._not_before
 
-    def _keep(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _open_one(self) -> None:
+        if self._may_grow:
+            self._opening += 1
+            _keep(self._openers, self._loop.create_task(self._open()))
 
     async def _open(self) -> None:
         try:
@@ -227,24 +248,22 @@ class Pool:
             self._opening -= 1
         if opened.error is None:
             self._take_in(opened.unwrap())
-        elif not self.links and not self._opening:
+            if self.waiting:
+                self._open_one()
+        elif self.links:
+            self._not_before = self._loop.time() + _AGAIN
+        elif not self._opening:
             self._refuse(opened.error)
-        if self.borrowers and opened.error is None:
-            self._open_one()
 
     def _refuse(self, error: QiError) -> None:
         """Answer all that waits: there is no server."""
-        statements, self.waiting = self.waiting, deque()
-        for statement in statements:
-            if not statement.future.done():
-                statement.future.set_result(Failure(error))
-        borrowers, self.borrowers = self.borrowers, deque()
-        for borrower in borrowers:
-            if not borrower.done():
-                borrower.set_result(Failure(error))
+        waiting, self.waiting = self.waiting, deque()
+        for waiter in waiting:
+            if not waiter.future.done():
+                waiter.future.set_result(Failure(error))
 
     def _take_in(self, connection: "AsyncConnection[Any]") -> None:
-        link = Link(connection, self.idle, self.lost)
+        link = Link(connection, self.idle, self.lost, self.clock)
         if self._closed:
             link.close()
             return
@@ -253,67 +272,54 @@ class Pool:
 
     async def connect(self) -> Result["AsyncConnection[Any]"]:
         """Open a connection beside those of the pool: DB_CONNECT_FAILED."""
-        config = self.config
-        settings = {
-            "statement_timeout": _milliseconds(config.statement_timeout),
-            "lock_timeout": _milliseconds(config.busy_timeout),
-            "default_transaction_read_only": "on" if config.read_only else "off",
-        }
-        if config.isolation is not None:
-            settings["default_transaction_isolation"] = config.isolation
-        try:
-            async with asyncio.timeout(config.connect_timeout):
-                connection = await AsyncConnection.connect(self.conninfo, autocommit=True)
-                try:
-                    # Not by the option `options`, which poolers between here and the server refuse.
-                    sets = ", ".join("set_config(%s, %s, false)" for _ in settings)
-                    values = [text for pair in settings.items() for text in pair]
-                    await connection.execute(f"SELECT {sets}", values)
-                except BaseException:
-                    await connection.close()
-                    raise
-        except Exception as exception:  # noqa: BLE001 - everything becomes a Failure
-            error = connect_error(exception) if _is_about_connecting(exception) else unforeseen(exception)
-            return Failure(error)
-        return Success(connection)
+        return await connect(self.conninfo, self.config)
 
     def resize(self, size: int) -> None:
         """Change how many connections there may be; those too many go when they have nothing to do."""
         self.size = size
-        while len(self.links) > size:
-            link = self._idle()
-            if link is None:
-                return
+        while len(self.links) > size and (link := self._idle()) is not None:
             link.close()
+        for _ in self.waiting:
+            self._open_one()
 
     async def close(self) -> None:
-        """Let what was sent finish, refuse what waits, and close every connection."""
+        """Let writes finish, interrupt reads, roll back what was begun, and close every connection."""
         self._closed = True
+        self._health.stop()
+        for link in tuple(self.links):
+            if link.lent:
+                self._drop(link)
+        links = tuple(self.links)
+        writes = [waiter for waiter in self.waiting if isinstance(waiter, Statement) and not _reads(waiter)]
+        for link, statement in zip(cycle(links), writes):
+            self.waiting.remove(statement)
+            link.run(statement)
         self._refuse(closed())
-        pending = [statement.future for link in self.links if not link.lent for statement in link.under_way]
+        for link in links:
+            link.forsake(_reads)
+        pending = [statement.future for link in self.links for statement in link.under_way]
         if pending:
             await asyncio.wait(pending)
-        for task in tuple(self._tasks):
+        for task in self._openers:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        listening, self.listening = self.listening, set()
-        for connection in listening:
-            await connection.close()
+        if left := (*self._openers, *self._dropping):
+            await asyncio.wait(left)
         self.abandon()
 
     def abandon(self) -> None:
         """Close every connection at once."""
         self._closed = True
-        for link in (*self.links, *self._dropping):
+        self._health.stop()
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for link in (*self.links, *self.listening):
             link.close()
 
 
-def _is_about_connecting(exception: BaseException) -> bool:
-    from psycopg import errors
-
-    return isinstance(exception, TimeoutError | OSError | errors.OperationalError)
+def _reads(statement: Statement) -> bool:
+    return statement.text is None or kind_of(statement.text) is Kind.READ
 
 
-def _milliseconds(seconds: float | None) -> str:
-    # 0 is PostgreSQL's word for never; less than a millisecond is one.
-    return "0" if seconds is None else str(max(1, round(seconds * 1000)))
+def _keep(tasks: "set[asyncio.Task[None]]", task: "asyncio.Task[None]") -> None:
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)

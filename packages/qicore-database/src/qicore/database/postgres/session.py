@@ -2,26 +2,27 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from itertools import islice
 from typing import Any, Final
 
-from qicore.base import Failure, Result, Success
+from qicore.base import Failure, QiError, Result, Success
 from qicore.database.engine import Outcome
 from qicore.database.errors import bad_query
+from qicore.database.postgres.answer import Answer, Statement
 from qicore.database.postgres.copying import copy_rows
 from qicore.database.postgres.cursor import PostgresCursor
 from qicore.database.postgres.encoding import plain
 from qicore.database.postgres.errors import unforeseen
-from qicore.database.postgres.link import Answer, Link, Statement
+from qicore.database.postgres.link import PATIENCE, Link
 from qicore.database.postgres.pool import Pool
-from qicore.database.postgres.sql import marked
+from qicore.database.postgres.sql import marked, refusal
 from qicore.database.rows import Shape
-from qicore.database.scan import Kind, kind_of
 from qicore.database.values import Adapt, Params
 
-__all__ = ["PostgresSession", "outcome", "refuse_control", "shaped"]
+__all__ = ["PostgresSession", "outcome", "shaped"]
 
-_PATIENCE: Final = 5.0
-"""Seconds for the request that interrupts a statement to reach the server."""
+_AT_ONCE: Final = 1000
+"""Statements of an `execute_many` that are under way at once."""
 
 
 class PostgresSession:
@@ -31,48 +32,61 @@ class PostgresSession:
         self._pool = pool
         self._link = link
         self._over = False
-        self._cancelling: asyncio.Task[None] | None = None
+        self._cursors: set[int] = set()
         self.adapt: Adapt = plain
 
     async def begin(self, isolation: str | None) -> Result[None]:
         """Begin."""
         level = "" if isolation is None else f" ISOLATION LEVEL {isolation.upper()}"
         try:
-            begun = await self._run(f"BEGIN{level}")
+            begun = await self._control(f"BEGIN{level}")
         except asyncio.CancelledError:
-            self.abandon()
+            self._leave(ended=False)
             raise
         if begun.error is not None:
-            self._leave()
-            return Failure(begun.error)
-        return Success(None)
+            self._leave(ended=False)
+        return begun.map(_nothing)
 
-    def _send(self, sql: bytes, params: Sequence[Any], text: str) -> "asyncio.Future[Result[Answer]]":
+    def _send(
+        self, sql: bytes, params: Sequence[Any], text: str, *, control: bool = False
+    ) -> "asyncio.Future[Result[Answer]]":
         future: asyncio.Future[Result[Answer]] = asyncio.get_running_loop().create_future()
         if self._over or self._link.broken is not None:
             future.set_result(Failure(self._link.broken or bad_query("the transaction is over")))
         else:
             self._pool.served += 1
-            self._link.run(Statement(sql, params, future, text))
+            self._link.run(Statement(sql, params, future, text, control=control))
         return future
 
-    async def _run(self, sql: str, params: Params = ()) -> Result[Answer]:
+    async def _control(self, sql: str) -> Result[Answer]:
+        """Run a statement of this class's own."""
+        return await self._wait(sql.encode(), (), sql, control=True)
+
+    async def _run(self, sql: str, params: Params) -> Result[Answer]:
+        """Run a statement of the caller's."""
+        refused = refusal(sql)
+        if refused is not None:
+            return Failure(refused)
         try:
             text, values = marked(sql, params)
         except Exception as exception:  # noqa: BLE001 - everything becomes a Failure
             return Failure(unforeseen(exception))
+        return await self._wait(text, values, sql)
+
+    async def _wait(
+        self, sql: bytes, params: Sequence[Any], text: str, *, control: bool = False
+    ) -> Result[Answer]:
+        if self._link.interrupting:
+            await self._link.calm()
         try:
-            return await self._send(text, values, sql)
+            return await self._send(sql, params, text, control=control)
         except asyncio.CancelledError:
             # Nobody else's statement can be hit: the connection is this transaction's.
-            if self._link.under_way and self._cancelling is None:
-                self._cancelling = asyncio.create_task(self._link.cancel(_PATIENCE))
+            self._link.interrupt()
             raise
 
     async def fetch(self, sql: str, params: Params, shape: Shape) -> Result[list[Any]]:
         """Run a statement in this transaction and return its rows."""
-        if kind_of(sql) is Kind.CONTROL:
-            return refuse_control()
         return shaped(await self._run(sql, params), shape)
 
     def insert(self, sql: str, params: Params, table: str, shape: Shape) -> Awaitable[Result[list[Any]]]:
@@ -82,29 +96,40 @@ class PostgresSession:
 
     async def execute(self, sql: str, params: Params) -> Result[Outcome]:
         """Run a statement in this transaction."""
-        if kind_of(sql) is Kind.CONTROL:
-            return refuse_control()
         return outcome(await self._run(sql, params))
 
     async def execute_many(self, sql: str, rows: Sequence[Params]) -> Result[int]:
-        """Run a statement for many rows, all under way at once, all or nothing."""
-        if kind_of(sql) is Kind.CONTROL:
-            return refuse_control()
+        """Run a statement for many rows, many of them under way at once, all or nothing."""
+        refused = refusal(sql)
+        if refused is not None:
+            return Failure(refused)
+        marked_point = await self.savepoint("qicore_many")
+        if marked_point.error is not None:
+            return Failure(marked_point.error)
+        changed = 0
+        remaining = iter(rows)
+        while some := list(islice(remaining, _AT_ONCE)):
+            done = await self._run_some(sql, some)
+            if done.error is not None:
+                await self.restore("qicore_many")
+                return done
+            changed += done.unwrap()
+        return (await self.release("qicore_many")).map(lambda _: changed)
+
+    async def _run_some(self, sql: str, rows: Sequence[Params]) -> Result[int]:
         try:
             ready = [marked(sql, row) for row in rows]
         except Exception as exception:  # noqa: BLE001 - everything becomes a Failure
             return Failure(unforeseen(exception))
-        marked_point = await self.savepoint("qicore_many")
-        if marked_point.error is not None:
-            return Failure(marked_point.error)
-        answers = await asyncio.gather(*(self._send(text, values, sql) for text, values in ready))
+        try:
+            answers = await asyncio.gather(*(self._send(text, values, sql) for text, values in ready))
+        except asyncio.CancelledError:
+            self._link.interrupt()
+            raise
         failed = next((answer.error for answer in answers if answer.error is not None), None)
         if failed is not None:
-            await self.restore("qicore_many")
             return Failure(failed)
-        released = await self.release("qicore_many")
-        changed = sum(answer.unwrap().changed for answer in answers)
-        return released.map(lambda _: changed)
+        return Success(sum(answer.unwrap().changed for answer in answers))
 
     async def insert_many(
         self, sql: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
@@ -114,35 +139,58 @@ class PostgresSession:
             return Failure(bad_query("the transaction is over"))
         if not names:  # rows of nothing but defaults, which COPY can't write
             return await self.execute_many(sql, rows)
-        return await copy_rows(self._link, sql, table, names, rows)
-
-    def forget(self, cursor: str) -> None:
-        """Close a cursor without waiting for it."""
-        if not self._over and self._link.broken is None:
-            text = f"CLOSE {cursor}"
-            self._send(text.encode(), (), text)
+        await self._link.calm()
+        timeout = self._pool.config.statement_timeout
+        # The server ends it before that, unless it fell silent.
+        patience = None if timeout is None or self._link.unbounded else timeout + PATIENCE
+        return await copy_rows(self._link, sql, table, names, rows, patience)
 
     def cursor(self, sql: str, params: Params, shape: Shape) -> PostgresCursor:
         """Return the rows of a statement of this transaction."""
         return PostgresCursor(self._pool, sql, params, shape, self)
 
+    def name_cursor(self) -> int:
+        """Return a number for a cursor, which no other open one has; few numbers make few statements."""
+        number = next(number for number in range(1, len(self._cursors) + 2) if number not in self._cursors)
+        self._cursors.add(number)
+        return number
+
+    async def declare(self, number: int, sql: str, params: Params) -> QiError | None:
+        """Open a cursor for a statement."""
+        return (await self._run(f"DECLARE qicore_{number} NO SCROLL CURSOR FOR {sql}", params)).error
+
+    async def fetch_some(self, number: int, size: int, shape: Shape) -> Result[list[Any]]:
+        """Return the next rows of a cursor."""
+        return await self.fetch(f"FETCH {size} FROM qicore_{number}", (), shape)
+
+    def forget(self, number: int) -> None:
+        """Close a cursor without waiting for it."""
+        if not self._over and self._link.broken is None:
+            text = f"CLOSE qicore_{number}"
+            self._send(text.encode(), (), text)
+        self._cursors.discard(number)
+
     async def savepoint(self, name: str) -> Result[None]:
         """Mark a point to come back to."""
-        return (await self._run(f'SAVEPOINT "{name}"')).map(_nothing)
+        return (await self._control(f'SAVEPOINT "{name}"')).map(_nothing)
 
     async def release(self, name: str) -> Result[None]:
         """Forget the mark and keep what was done since."""
-        released = await self._run(f'RELEASE SAVEPOINT "{name}"')
+        released = await self._control(f'RELEASE SAVEPOINT "{name}"')
         if released.error is not None and self._link.broken is None:
             await self.restore(name)
         return released.map(_nothing)
 
     async def restore(self, name: str) -> Result[None]:
         """Undo what was done since the mark, and forget it."""
-        undone = await self._run(f'ROLLBACK TO SAVEPOINT "{name}"')
+        undone = await self._control(f'ROLLBACK TO SAVEPOINT "{name}"')
         if undone.error is not None:
             return Failure(undone.error)
-        return (await self._run(f'RELEASE SAVEPOINT "{name}"')).map(_nothing)
+        return (await self._control(f'RELEASE SAVEPOINT "{name}"')).map(_nothing)
+
+    def take_time(self) -> None:
+        """Let what runs here take as long as it takes."""
+        self._link.unbounded = True
 
     async def commit(self) -> Result[None]:
         """Keep everything. A server that has to roll back instead says so, and so does the Failure."""
@@ -159,33 +207,30 @@ class PostgresSession:
 
     async def _end(self, sql: str) -> Result[Answer]:
         """End it; when the task is cancelled meanwhile, the connection is closed, and with it all."""
-        cancelling, self._cancelling = self._cancelling, None
+        ended = False
         try:
-            if cancelling is not None:
-                await cancelling
-            return await self._send(sql.encode(), (), sql)
+            if self._link.interrupting:
+                await self._link.calm()
+            answered = await self._send(sql.encode(), (), sql, control=True)
+            # A commit that fails has rolled back, unless it was not carried out at all.
+            ended = answered.error is None or "sqlstate" in answered.error.context
+            return answered
         finally:
-            self._leave()
+            self._leave(ended=ended)
 
     def abandon(self) -> None:
         """Undo everything, without waiting for it."""
         if not self._over and not self._link.under_way and self._link.broken is None:
             # What others send over this connection comes after it.
-            self._send(b"ROLLBACK", (), "ROLLBACK")
-            self._over = True
-            self._pool.give_back(self._link, ended=True)
-            return
-        self._leave()
+            self._send(b"ROLLBACK", (), "ROLLBACK", control=True)
+            self._leave(ended=True)
+        else:
+            self._leave(ended=False)
 
-    def _leave(self) -> None:
+    def _leave(self, *, ended: bool) -> None:
         if not self._over:
             self._over = True
-            self._pool.give_back(self._link)
-
-
-def refuse_control() -> Failure:
-    """Answer a statement that begins or ends a transaction behind the back of its session."""
-    return Failure(bad_query("transactions begin with begin() and end with commit() or rollback()"))
+            self._pool.give_back(self._link, ended=ended)
 
 
 def shaped(answered: Result[Answer], shape: Shape) -> Result[list[Any]]:

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from qicore.base import QiError
 from qicore.database.errors import bad_query
 from qicore.database.values import Params
 
-__all__ = ["Marked", "marked"]
+__all__ = ["Marked", "is_atomic", "marked", "refusal"]
 
 _TOKEN: Final = re.compile(
     r"""
@@ -22,6 +23,14 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+_BEGINNING: Final = re.compile(
+    r"(?: \s | ; | --[^\n]* | /\*.*?\*/ )* (\w+) (?: \s+ (\w+) )?", re.VERBOSE | re.DOTALL
+)
+_CONTROL: Final = frozenset(
+    ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE TRANSACTION")
+)
+_STANDARD_STREAM: Final = re.compile(r"\b(?:STDIN|STDOUT)\b", re.IGNORECASE)
 
 
 class Marked(NamedTuple):
@@ -53,6 +62,37 @@ def marked(sql: str, params: Params) -> tuple[bytes, Sequence[Any]]:
     if known.marks and known.marks != len(params):
         raise bad_query(f"the statement has {known.marks} marks, and {len(params)} values were given")
     return known.sql, params
+
+
+def refusal(sql: str) -> QiError | None:
+    """Return why a statement can't be run on a connection that others use before and after: DB_BAD_QUERY.
+
+    >>> str(refusal("/* */ start transaction"))
+    'VALIDATION/DB_BAD_QUERY: transactions begin with begin() and end with commit() or rollback()'
+    """
+    reason = _refused(sql)
+    return None if reason is None else bad_query(reason)
+
+
+def is_atomic(sql: str) -> bool:
+    """Whether a statement that fails has done nothing: a procedure may have committed before."""
+    match = _BEGINNING.match(sql)
+    return match is not None and match[1].upper() not in ("CALL", "DO")
+
+
+@lru_cache(maxsize=1024)
+def _refused(sql: str) -> str | None:
+    match = _BEGINNING.match(sql)
+    if match is None:
+        return None
+    word = match[1].upper()
+    if word in _CONTROL or f"{word} {match[2]}".upper() in _CONTROL:
+        return "transactions begin with begin() and end with commit() or rollback()"
+    if word == "COPY" and _STANDARD_STREAM.search(sql):
+        return "rows are copied by bulk_insert(), and read by stream()"
+    if word in ("LISTEN", "UNLISTEN"):
+        return "channels are heard by listen()"
+    return None
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ import aiosqlite
 from qicore.base import Failure, QiError, Result, Success
 from qicore.database.config import DatabaseConfig
 from qicore.database.engine import Cursor, Outcome, PoolStatus, Session
-from qicore.database.errors import bad_query, closed
+from qicore.database.errors import bad_query, closed, translate
 from qicore.database.listener import Listener
 from qicore.database.migrations import Migration
 from qicore.database.rows import Shape
@@ -23,7 +23,7 @@ from qicore.database.sqlite.lending import Lender, Readers, WriterDesk
 from qicore.database.sqlite.session import SqliteSession, refuse_control
 from qicore.database.sqlite.tasks import apply_migrations, check_target, copy_database
 from qicore.database.sqlite.worker import Worker
-from qicore.database.values import Adapt, Params, adapt
+from qicore.database.values import Adapt, Params, adapt, adapt_rows
 
 __all__ = ["SqliteEngine"]
 
@@ -142,12 +142,16 @@ class SqliteEngine:
             return BufferedCursor(lambda: self.fetch(sql, params, shape))
         return SqliteCursor(self.hub, sql, params, shape, lender=self.readers)
 
-    def insert_many(
+    async def insert_many(
         self, sql: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> Awaitable[Result[int]]:
+    ) -> Result[int]:
         """Insert rows and commit, all or nothing."""
         del table, names
-        return self.execute_many(sql, rows)
+        try:
+            adapted = adapt_rows(rows)
+        except Exception as exception:  # noqa: BLE001 - everything becomes a Failure
+            return Failure(translate(exception))
+        return await self.execute_many(sql, adapted)
 
     async def listen(self, channels: Sequence[str]) -> Result[Listener]:
         """Refuse: a file says nothing."""

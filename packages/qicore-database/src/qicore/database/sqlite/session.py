@@ -7,7 +7,7 @@ from typing import Any
 
 from qicore.base import Failure, QiError, Result
 from qicore.database.engine import Outcome
-from qicore.database.errors import bad_query
+from qicore.database.errors import bad_query, translate
 from qicore.database.rows import Shape
 from qicore.database.scan import Kind, kind_of
 from qicore.database.sqlite.cursor import SqliteCursor
@@ -23,7 +23,7 @@ from qicore.database.sqlite.jobs import (
     TransactionState,
 )
 from qicore.database.sqlite.lending import WriterDesk
-from qicore.database.values import Adapt, Params, adapt
+from qicore.database.values import Adapt, Params, adapt, adapt_rows
 
 __all__ = ["SqliteSession", "refuse_control"]
 
@@ -77,12 +77,16 @@ class SqliteSession:
             return Failure(refuse_control())
         return self._do(ExecuteMany(self._future(), self._state, sql, rows))
 
-    def insert_many(
+    async def insert_many(
         self, sql: str, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
-    ) -> Awaitable[Result[int]]:
+    ) -> Result[int]:
         """Insert rows in this transaction, all or nothing."""
         del table, names
-        return self.execute_many(sql, rows)
+        try:
+            adapted = adapt_rows(rows)
+        except Exception as exception:  # noqa: BLE001 - everything becomes a Failure
+            return Failure(translate(exception))
+        return await self.execute_many(sql, adapted)
 
     def cursor(self, sql: str, params: Params, shape: Shape) -> SqliteCursor:
         """Return the rows of a statement of this transaction."""
