@@ -105,7 +105,7 @@ async def call_every_tool(client: MCPClient) -> None:
 async def main(url: str) -> int:
     scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
     auth = signed_in(url) if scenario.startswith("auth/") else None
-    config = MCPConfig(auth=auth, mode="legacy", timeout=20.0)
+    config = MCPConfig(auth=auth, mode="legacy", timeout=200.0, connect_timeout=200.0)
     async with MCPClient.create(url, config, elicitation=by_defaults).unwrap() as client:
         (await client.connect()).unwrap()
         await call_every_tool(client)

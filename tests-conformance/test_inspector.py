@@ -10,13 +10,15 @@ import pytest
 from qicore_testkit.npm import NPM
 
 npm = NPM(Path(__file__).parent)
+# A slow machine needs more than the 15 seconds that it gives a server to start.
+CLI = ("--cli", "--connect-timeout", "250000")
 INSPECTOR = ("@modelcontextprotocol/inspector", "mcp-inspector")
 STDIO = str(Path(__file__).parents[1] / "packages" / "qicore-mcp" / "tests" / "everything_server.py")
 
 
 def inspect(target: list[str], *options: str) -> Any:
     """What the inspector prints for one method, read as JSON."""
-    done = npm.run(npm.program(*INSPECTOR), "--cli", *target, "--method", *options)
+    done = npm.run(npm.program(*INSPECTOR), *CLI, *target, "--method", *options)
     assert done.returncode == 0, (done.stdout, done.stderr)
     return json.loads(done.stdout)
 
@@ -48,7 +50,7 @@ def test_a_tool_a_resource_and_a_prompt(server_url: str) -> None:
 def test_a_tool_that_fails() -> None:
     """The official SDK for TypeScript checks the structured content of a failed call, too."""
     tool = ("--method", "tools/call", "--tool-name", "weather", "--tool-arg", "city=Atlantis")
-    done = npm.run(npm.program(*INSPECTOR), "--cli", sys.executable, STDIO, *tool)
+    done = npm.run(npm.program(*INSPECTOR), *CLI, sys.executable, STDIO, *tool)
     assert json.loads(done.stdout) == {
         "_meta": {"qicore/error": {"code": "NO_SUCH_CITY", "category": "VALIDATION"}},
         "content": [{"type": "text", "text": "NO_SUCH_CITY: there is no such city"}],
