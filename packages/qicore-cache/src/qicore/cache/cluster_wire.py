@@ -104,11 +104,11 @@ class ClusterWire(Wire):
         """Wait until it is known who has which slot, if nobody is known to have any."""
         if (error := self.usable()) is not None:
             return Failure(error)
-        if not self._slots.owners():
+        if self._slots.empty:
             self._suspect()
-        if not self._slots.owners() and self._looking is not None:
-            await asyncio.wait([self._looking], timeout=max(0.0, until - self._loop.time()))
-        return Success(None) if self._slots.owners() else Failure(self._nobody())
+            if self._looking is not None:
+                await asyncio.wait([self._looking], timeout=max(0.0, until - self._loop.time()))
+        return Failure(self._nobody()) if self._slots.empty else Success(None)
 
     def _nobody(self) -> QiError:
         return self._reason or QiError.network("REDIS_UNREACHABLE", "no server of the Cluster has this key")
@@ -132,6 +132,8 @@ class ClusterWire(Wire):
         known = await self._known(until)
         if known.error is not None:
             return Failure(known.error)
+        if len(commands) == 1 and (only := self._slots.owner(slot_of(commands[0]))) is not None:
+            return await self._send_to(only, [*commands], until, repeatable=repeatable)
         by_owner: dict[Address, list[int]] = {}
         for number, command in enumerate(commands):
             owner = self._slots.owner(slot_of(command))

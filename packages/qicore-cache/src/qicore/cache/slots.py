@@ -27,28 +27,33 @@ def slot_of(command: Command) -> int:
 class Slots:
     """The owners of the slots.
 
+    Attributes:
+        empty: whether of no slot it is known who has it.
+
     >>> slots = Slots()
     >>> slots.learn([[0, 99, [b"10.0.0.1", 6379, b"id"]], [100, 200, [b"", 6380, b"id"]]], "10.0.0.9")
     >>> slots.owner(7), slots.owner(100), slots.owner(201)
     (('10.0.0.1', 6379), ('10.0.0.9', 6380), None)
     """
 
-    __slots__ = ("_owners",)
+    __slots__ = ("_owners", "empty")
 
     def __init__(self) -> None:
         self._owners: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
+        self.empty = True
 
     def owner(self, slot: int) -> Address | None:
         """Return the server that has a slot, or None when nobody is known to."""
         return self._owners[slot]
 
     def owners(self) -> list[Address]:
-        """Return the servers that have slots, sorted."""
+        """Return the servers that have slots, sorted; it looks at all slots."""
         return sorted({owner for owner in self._owners if owner is not None})
 
     def move(self, slot: int, owner: Address) -> None:
         """Take in that a slot has moved."""
         self._owners[slot] = owner
+        self.empty = False
 
     def learn(self, told: Iterable[Any], asked: str) -> None:
         """Take in the answer to CLUSTER SLOTS, of a server at the host `asked`.
@@ -61,3 +66,4 @@ class Slots:
             owner = (asked if host == b"?" else host.decode(), int(primary[1]))
             owners[first : last + 1] = [owner] * (last + 1 - first)
         self._owners = owners
+        self.empty = not any(owners)
