@@ -125,6 +125,7 @@ def _connector(url: object) -> Callable[[], Redis] | None:
     """Return what makes a client for the URL, or None when it is none."""
     options: dict[str, Any] = {
         "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": None,  # the link has times of its own
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     client: Any = Redis  # of whose types much is unknown

@@ -141,9 +141,11 @@ class Link:
                     self.notify(circuit)
                 self._work.set()  # some may be in the queue since before
                 while True:
+                    _go_on()
                     await self._work.wait()
                     self._work.clear()
                     while self._queue:
+                        _go_on()
                         circuit = self._queue.popleft()
                         circuit.queued = False
                         async with asyncio.timeout(_PATIENCE):
@@ -168,11 +170,13 @@ class Link:
             for circuit in list(self._circuits.values()):
                 if circuit.rated or circuit.pending is not None or circuit.due_in() == 0.0:
                     self.notify(circuit)
+            _go_on()
             await asyncio.sleep(_BEAT)
 
     async def _hear(self, hearing: Any) -> None:
         while True:
             message = await hearing.get_message(ignore_subscribe_messages=True, timeout=_BEAT)
+            _go_on()
             if message is None:
                 continue
             if message["type"] == "pong":
@@ -220,6 +224,16 @@ class Link:
     def _due(self, circuit: SharedCircuit) -> None:
         self._waits.discard(circuit)
         self.notify(circuit)
+
+
+def _go_on() -> None:
+    """Raise the cancellation of this task that a call of redis-py has swallowed.
+
+    `asyncio.wait_for` does so before Python 3.12, when what it waits for ends at the same moment.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(error: BaseException) -> str:
