@@ -129,12 +129,8 @@ async def measure(suite: Suite, url: str) -> None:
 
 async def main() -> None:
     suite = Suite("postgresql", ("qicore-database", "psycopg", "asyncpg", "sqlalchemy"))
-    server = PostgresServer()
-    server.start()
-    try:
+    with PostgresServer() as server:
         await measure(suite, server.url)
-    finally:
-        server.close()
     suite.save()
 
 

@@ -23,7 +23,7 @@ from qicore.ai import LLMClient, LLMConfig
 from qicore.asgi import Server, ServerConfig
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cache import Cache, CacheConfig, PickleSerializer
-from qicore.cli import CliConfig, option, parse, program, report
+from qicore.cli import CLIConfig, option, parse, program, report
 from qicore.config import Configuration
 from qicore.database import Database, DatabaseConfig
 from qicore.document import DocumentConfig, DocumentGenerator
@@ -152,10 +152,8 @@ async def redis_passwords(given: Evidence, _: Path) -> None:
 
 
 async def postgresql_passwords(given: Evidence, _: Path) -> None:
-    server = PostgresServer()
     password, value = given.plant("password"), given.plant("value")
-    try:
-        server.start()
+    with PostgresServer() as server:
         address = server.url.partition("@")[2]
         config = DatabaseConfig(connect_timeout=2.0)
         connected = await Database.connect(f"postgresql://postgres:{password}@{address}", config)
@@ -172,8 +170,6 @@ async def postgresql_passwords(given: Evidence, _: Path) -> None:
             )
             server.stop()
             given.add(await database.query("SELECT 1"))
-    finally:
-        server.close()
     for url in (
         f"postgresql://postgres:{password}@{address}",
         f"postgresql://postgres:{password}@[half/postgres",
@@ -348,7 +344,7 @@ async def secrets_of_a_command(given: Evidence, _: Path) -> None:
         ([f"--password={secret}"], {}),
         ([], {"APP_PASSWORD": secret}),
     ):
-        parsed = parse(words, parser, CliConfig(environ=environ))
+        parsed = parse(words, parser, CLIConfig(environ=environ))
         assert parsed.error is not None
         given.add(parsed, report(parsed.error, parser))
 

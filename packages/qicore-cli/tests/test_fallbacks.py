@@ -7,7 +7,7 @@ import pytest
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.cli import (
-    CliConfig,
+    CLIConfig,
     Lookup,
     Parser,
     Values,
@@ -43,14 +43,14 @@ port = option("--port", int, default=1, env="PORT", config="server.port")
 def test_the_strongest_source_wins_and_is_known(
     args: list[str], environ: dict[str, str], config: Any, value: int, source: str
 ) -> None:
-    parsed = assert_success(parse(args, port, CliConfig(environ=environ, config=config)))
+    parsed = assert_success(parse(args, port, CLIConfig(environ=environ, config=config)))
     assert (parsed.value, str(parsed.source("port"))) == (value, source)
 
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "77")
     assert parse([], port).unwrap().value == 77
-    assert parse([], port, CliConfig(environ={})).unwrap().value == 1
+    assert parse([], port, CLIConfig(environ={})).unwrap().value == 1
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
     ],
 )
 def test_a_configuration_may_hold_typed_values(parser: Parser[Any], native: object, value: object) -> None:
-    parsed = assert_success(parse([], parser, CliConfig(config={"x": native})))
+    parsed = assert_success(parse([], parser, CLIConfig(config={"x": native})))
     assert parsed.value == value
     assert type(parsed.value) is type(value)
 
@@ -93,33 +93,33 @@ def test_a_configuration_may_hold_typed_values(parser: Parser[Any], native: obje
     ],
 )
 def test_a_wrong_value_of_a_configuration_names_its_key(parser: Parser[Any], native: object) -> None:
-    error = assert_failure(parse([], parser, CliConfig(config={"x": native})), "CLI_BAD_VALUE")
+    error = assert_failure(parse([], parser, CLIConfig(config={"x": native})), "CLI_BAD_VALUE")
     assert "configuration key x" in error.message
 
 
 def test_a_wrong_variable_is_named() -> None:
-    error = assert_failure(parse([], port, CliConfig(environ={"PORT": "http"})), "CLI_BAD_VALUE")
+    error = assert_failure(parse([], port, CLIConfig(environ={"PORT": "http"})), "CLI_BAD_VALUE")
     assert error.message == "environment variable PORT: 'http' is not valid: a whole number is expected"
 
 
 def test_a_variable_can_hold_a_list() -> None:
     tags = option("--tag", str, multiple=True, env="TAGS")
-    assert parse([], tags, CliConfig(environ={"TAGS": " a  b "})).unwrap().value == ("a", "b")
+    assert parse([], tags, CLIConfig(environ={"TAGS": " a  b "})).unwrap().value == ("a", "b")
     files = option("--file", Path, multiple=True, env="FILES")
-    assert parse([], files, CliConfig(environ={"FILES": "a b:c"})).unwrap().value == (Path("a b"), Path("c"))
+    assert parse([], files, CLIConfig(environ={"FILES": "a b:c"})).unwrap().value == (Path("a b"), Path("c"))
 
 
 def test_a_required_option_can_come_from_anywhere() -> None:
     parser = option("--env", str, required=True, env="ENV", config="env")
-    assert parse([], parser, CliConfig(environ={"ENV": "x"})).is_success
-    assert parse([], parser, CliConfig(environ={}, config={"env": "x"})).is_success
-    error = assert_failure(parse([], parser, CliConfig(environ={})), "CLI_MISSING_ARGUMENT")
+    assert parse([], parser, CLIConfig(environ={"ENV": "x"})).is_success
+    assert parse([], parser, CLIConfig(environ={}, config={"env": "x"})).is_success
+    error = assert_failure(parse([], parser, CLIConfig(environ={})), "CLI_MISSING_ARGUMENT")
     assert "the environment variable ENV or the configuration key env can give it too" in error.message
 
 
 def test_groups_count_what_the_environment_gives() -> None:
     options = (option("--json", bool, env="JSON"), option("--yaml", bool))
-    environ = CliConfig(environ={"JSON": "1"})
+    environ = CLIConfig(environ={"JSON": "1"})
     assert parse([], exclusive(*options, required=True), environ).is_success
     assert parse([], at_least_one(*options), environ).is_success
     assert parse(
@@ -142,8 +142,8 @@ class Settings:
 def test_a_configuration_is_anything_with_get() -> None:
     settings = Settings(**{"server.port": 8080})
     assert isinstance(settings, Lookup)
-    assert parse([], port, CliConfig(environ={}, config=settings)).unwrap().value == 8080
-    assert parse([], port, CliConfig(environ={}, config=Settings())).unwrap().value == 1
+    assert parse([], port, CLIConfig(environ={}, config=settings)).unwrap().value == 8080
+    assert parse([], port, CLIConfig(environ={}, config=Settings())).unwrap().value == 1
 
 
 def test_a_configuration_is_loaded_by_what_the_flags_say() -> None:
@@ -154,7 +154,7 @@ def test_a_configuration_is_loaded_by_what_the_flags_say() -> None:
         return Success({"server": {"port": 9}})
 
     parser = sequence(option("--config", str, default="none"), port)
-    options = CliConfig(environ={}, config=load)
+    options = CLIConfig(environ={}, config=load)
     assert parse(["--config", "a.yaml"], parser, options).unwrap()["port"] == 9
     assert parse(["--port", "4"], parser, options).unwrap()["port"] == 4
     assert seen == ["a.yaml"]  # nothing waits for it when the flag is given
@@ -169,20 +169,20 @@ def test_a_configuration_that_can_not_be_loaded_is_an_error_like_the_others() ->
 
     parser = sequence(port, option("--size", int))
     error = assert_failure(
-        parse(["--size", "x"], parser, CliConfig(environ={}, config=load)), "MULTIPLE_ERRORS"
+        parse(["--size", "x"], parser, CLIConfig(environ={}, config=load)), "MULTIPLE_ERRORS"
     )
     assert error.category is ErrorCategory.UNKNOWN
     assert "no such file" in error.message
-    error = assert_failure(parse([], parser, CliConfig(environ={}, config=boom)), "CLI_UNEXPECTED")
+    error = assert_failure(parse([], parser, CLIConfig(environ={}, config=boom)), "CLI_UNEXPECTED")
     assert isinstance(error.__cause__, KeyError)
 
 
 def test_wrong_options_are_a_failure() -> None:
-    assert_failure(CliConfig.create(width=3), "INVALID_CLI_CONFIG", ErrorCategory.CONFIGURATION)
+    assert_failure(CLIConfig.create(width=3), "INVALID_CLI_CONFIG", ErrorCategory.CONFIGURATION)
     wrong: Any = 5
-    assert_failure(CliConfig.create(config=wrong), "INVALID_CLI_CONFIG")
-    assert_failure(parse([], pure(1), CliConfig(width=3)), "INVALID_CLI_CONFIG")
-    assert CliConfig.create(width=40).unwrap() == CliConfig(width=40)
+    assert_failure(CLIConfig.create(config=wrong), "INVALID_CLI_CONFIG")
+    assert_failure(parse([], pure(1), CLIConfig(width=3)), "INVALID_CLI_CONFIG")
+    assert CLIConfig.create(width=40).unwrap() == CLIConfig(width=40)
 
 
 def spill(value: object) -> Any:
@@ -228,7 +228,7 @@ SECRETS: list[tuple[Parser[Any], list[str], dict[str, str], Any]] = [
 def test_a_secret_is_in_no_error(
     parser: Parser[Any], args: list[str], environ: dict[str, str], config: Any
 ) -> None:
-    error = assert_failure(parse(args, parser, CliConfig(environ=environ, config=config)))
+    error = assert_failure(parse(args, parser, CLIConfig(environ=environ, config=config)))
     assert SECRET not in str(error)
     assert SECRET not in repr(error.to_structured_data())
     assert SECRET not in repr(error.__cause__)

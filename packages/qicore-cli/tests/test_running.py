@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from qicore.base import Failure, QiError, Result, Success
-from qicore.cli import CliConfig, ParsedArgs, command, option, parse, program, report, run
+from qicore.cli import CLIConfig, ParsedArgs, command, option, parse, program, report, run
 
 APP = Path(__file__).with_name("app.py")
 
@@ -22,7 +22,7 @@ simple = program(
 
 def attempt(main: Any, args: list[str], **options: Any) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
-    config = CliConfig(environ={}, **options)
+    config = CLIConfig(environ={}, **options)
     status = run(simple, main, args, config, stdout=out, stderr=err)
     return status, out.getvalue(), err.getvalue()
 
@@ -142,7 +142,7 @@ def test_text_that_a_stream_can_not_encode() -> None:
         return Failure(QiError.unknown("A", "naïve"))
 
     err = Ascii()
-    assert run(simple, fail, [], CliConfig(environ={}), stdout=io.StringIO(), stderr=err) == 70
+    assert run(simple, fail, [], CLIConfig(environ={}), stdout=io.StringIO(), stderr=err) == 70
     assert err.getvalue() == "error: na\\xefve [A]\n"
 
 

@@ -1,44 +1,20 @@
 import asyncio
-import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from qicore.database import Database, DatabaseConfig
-from qicore_testkit.postgres_server import PostgresServer
+from qicore_testkit.postgres_server import bundled_postgres, postgres_server, postgres_url
 
-_numbers = count(1)
+__all__ = ["bundled_postgres", "postgres_server", "postgres_url"]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "test.db"
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-async def postgres_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """A place for one test: a schema of its own on the server that the environment names, or on ours."""
-    url = os.environ.get("QICORE_TEST_POSTGRES_URL") or request.getfixturevalue("postgres").url
-    schema = f"qicore_test_{os.getpid()}_{next(_numbers)}"
-    alone = DatabaseConfig(connections=1)
-    async with (await Database.connect(url, alone)).unwrap() as database:
-        (await database.execute(f"CREATE SCHEMA {schema}")).unwrap()
-        joint = "&" if "?" in url else "?"
-        yield f"{url}{joint}options={quote(f'-c search_path={schema}')}"
-        (await database.execute(f"DROP SCHEMA {schema} CASCADE")).unwrap()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

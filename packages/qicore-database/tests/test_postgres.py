@@ -26,15 +26,6 @@ async def db(postgres_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-@pytest.fixture
-def mortal() -> Iterator[PostgresServer]:
-    """A server of one test, which may end it."""
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.close()
-
-
 async def opened(url: str, **options: Any) -> Database:
     return (await Database.connect(url, DatabaseConfig(circuit_breaker=None, **options))).unwrap()
 
@@ -296,9 +287,9 @@ class TestChannels:
 class TestServersThatGo:
     @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["shutdown", "crash"])
     async def test_what_is_in_flight_fails_and_it_comes_back(
-        self, mortal: PostgresServer, how: signal.Signals
+        self, postgres_server: PostgresServer, how: signal.Signals
     ) -> None:
-        async with await opened(mortal.url) as db:
+        async with await opened(postgres_server.url) as db:
             (await db.execute("CREATE TABLE t (id INT PRIMARY KEY)")).unwrap()
             transaction = (await db.begin()).unwrap()
             assert_success(await transaction.create("t", {"id": 99}))
@@ -307,7 +298,7 @@ class TestServersThatGo:
             waiting = [asyncio.ensure_future(db.query("SELECT pg_sleep(60)")) for _ in range(3)]
             heard = assert_success(await db.listen("news"))
             await asyncio.sleep(0.1)
-            await asyncio.to_thread(mortal.stop, how)
+            await asyncio.to_thread(postgres_server.stop, how)
             for result in await asyncio.gather(*waiting):
                 assert_failure(result, "DB_CONNECT_FAILED")
             assert_failure(await transaction.commit(), "DB_CONNECT_FAILED")
@@ -315,15 +306,15 @@ class TestServersThatGo:
             assert_failure(rest[-1], "DB_CONNECT_FAILED")
             assert_failure(await anext(heard), "DB_CONNECT_FAILED")
             assert_failure(await db.query("SELECT 1"), "DB_CONNECT_FAILED")
-            await asyncio.to_thread(mortal.start)
+            await asyncio.to_thread(postgres_server.start)
             assert_success(await db.query("SELECT 1"))
             assert await count(db) == 0
             assert assert_success(await db.pool()).lent == 0
 
     async def test_what_was_reported_is_there_and_nothing_else_that_was_refused(
-        self, mortal: PostgresServer
+        self, postgres_server: PostgresServer
     ) -> None:
-        async with await opened(mortal.url, connections=4) as db:
+        async with await opened(postgres_server.url, connections=4) as db:
             (await db.execute("CREATE TABLE t (id INT PRIMARY KEY)")).unwrap()
             reported: list[int] = []
             refused: list[int] = []
@@ -354,8 +345,8 @@ class TestServersThatGo:
             writers = [asyncio.ensure_future(write(bounded())) for _ in range(8)]
             for _ in range(3):
                 await asyncio.sleep(0.3)
-                await asyncio.to_thread(mortal.stop, signal.SIGINT)
-                await asyncio.to_thread(mortal.start)
+                await asyncio.to_thread(postgres_server.stop, signal.SIGINT)
+                await asyncio.to_thread(postgres_server.start)
             await asyncio.sleep(0.2)
             alive = False
             await asyncio.gather(*writers)
@@ -365,10 +356,10 @@ class TestServersThatGo:
             assert not set(refused) & there, "what was refused is there"
             assert there <= set(reported) | set(unknown)
 
-    async def test_nobody_there_and_wrong_names(self, postgres: PostgresServer) -> None:
+    async def test_nobody_there_and_wrong_names(self, bundled_postgres: PostgresServer) -> None:
         for url in (
             "postgresql://u:s3cret@127.0.0.1:1/x",
-            f"{postgres.url}_nowhere",
+            f"{bundled_postgres.url}_nowhere",
             "postgresql://u:s3cret@host:notaport/x",
             "postgresql://u:s3cret@no-such-host.invalid/x",
         ):

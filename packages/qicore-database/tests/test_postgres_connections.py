@@ -182,18 +182,20 @@ class TestFairness:
                     assert_failure(result, "DB_POOL_EXHAUSTED")
             assert_success(await db.query("SELECT 1"))
 
-    async def test_a_server_with_few_connections_is_not_stormed(self, postgres: PostgresServer) -> None:
-        async with on_postgres(postgres.url) as owner:
+    async def test_a_server_with_few_connections_is_not_stormed(
+        self, bundled_postgres: PostgresServer
+    ) -> None:
+        async with on_postgres(bundled_postgres.url) as owner:
             assert_success(await owner.execute("CREATE DATABASE small CONNECTION LIMIT 2"))
             assert_success(await owner.execute("CREATE ROLE visitor LOGIN"))
-        url = postgres.url_of("small").replace("postgres@", "visitor@")
+        url = bundled_postgres.url_of("small").replace("postgres@", "visitor@")
         async with on_postgres(url, connections=10) as db:
             slow = [db.query("SELECT pg_sleep(0.3)") for _ in range(4)]
             quick = [db.query("SELECT 1") for _ in range(500)]
             for result in await asyncio.gather(*slow, *quick):
                 assert_success(result)
             assert (await db.pool()).unwrap().open == 2
-        async with on_postgres(postgres.url) as owner:
+        async with on_postgres(bundled_postgres.url) as owner:
             assert_success(await owner.execute("DROP DATABASE small WITH (FORCE)"))
             assert_success(await owner.execute("DROP ROLE visitor"))
 

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,17 +22,8 @@ from .conftest import Clock, on_postgres, running, until
 
 
 @pytest.fixture
-def mortal() -> Iterator[PostgresServer]:
-    """A server of one test, which may end it."""
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-async def relay(postgres: PostgresServer) -> AsyncIterator[Relay]:
-    async with Relay(postgres.port) as found:
+async def relay(bundled_postgres: PostgresServer) -> AsyncIterator[Relay]:
+    async with Relay(bundled_postgres.port) as found:
         yield found
 
 
@@ -75,9 +66,9 @@ async def at_least(known: set[int], count: int) -> bool:
 
 @pytest.mark.parametrize("write", [by_statement, by_transaction, by_copy])
 async def test_a_killed_server_loses_nothing_reported_and_keeps_nothing_refused(
-    mortal: PostgresServer, write: Write
+    postgres_server: PostgresServer, write: Write
 ) -> None:
-    async with on_postgres(mortal.url, connections=4) as db:
+    async with on_postgres(postgres_server.url, connections=4) as db:
         (await db.execute("CREATE TABLE t (id INT PRIMARY KEY)")).unwrap()
         reported: set[int] = set()
         refused: set[int] = set()
@@ -101,9 +92,9 @@ async def test_a_killed_server_loses_nothing_reported_and_keeps_nothing_refused(
             await until(lambda: at_least(reported, enough))  # noqa: B023 - awaited here and now
             # In the middle of whatever is under way: commits, with twelve at a time.
             down.clear()
-            await asyncio.to_thread(mortal.stop, signal.SIGKILL)
+            await asyncio.to_thread(postgres_server.stop, signal.SIGKILL)
             await down.wait()
-            await asyncio.to_thread(mortal.start)
+            await asyncio.to_thread(postgres_server.start)
         alive = False
         await asyncio.gather(*workers)
         there = set(assert_success(await db.query("SELECT id FROM t", into=int)))
@@ -114,9 +105,9 @@ async def test_a_killed_server_loses_nothing_reported_and_keeps_nothing_refused(
 
 
 @pytest.mark.parametrize("moment", range(10))
-async def test_a_server_killed_during_a_commit(mortal: PostgresServer, moment: int) -> None:
+async def test_a_server_killed_during_a_commit(postgres_server: PostgresServer, moment: int) -> None:
     """Each at another moment of a commit that takes its time, for it has much to check."""
-    async with on_postgres(mortal.url) as db:
+    async with on_postgres(postgres_server.url) as db:
         (await db.execute("CREATE TABLE p (id INT PRIMARY KEY)")).unwrap()
         deferred = "CREATE TABLE t (id INT REFERENCES p DEFERRABLE INITIALLY DEFERRED)"
         (await db.execute(deferred)).unwrap()
@@ -125,9 +116,9 @@ async def test_a_server_killed_during_a_commit(mortal: PostgresServer, moment: i
         assert_success(await tx.execute("INSERT INTO t SELECT 1 FROM generate_series(1, 3000)"))
         committing = asyncio.ensure_future(tx.commit())
         await asyncio.sleep(0.003 * moment)
-        await asyncio.to_thread(mortal.stop, signal.SIGKILL)
+        await asyncio.to_thread(postgres_server.stop, signal.SIGKILL)
         committed = await committing
-        await asyncio.to_thread(mortal.start)
+        await asyncio.to_thread(postgres_server.start)
         there = (await db.query_one("SELECT count(*) FROM t", into=int)).unwrap()
     if committed.is_success:
         assert there == 3000
@@ -226,9 +217,9 @@ class TestTheWayThere:
             assert_success(await db.query("SELECT 1"))
 
     async def test_a_listener_whose_connection_ends_has_heard_what_came_before(
-        self, relay: Relay, postgres: PostgresServer
+        self, relay: Relay, bundled_postgres: PostgresServer
     ) -> None:
-        async with on_postgres(through(relay)) as db, on_postgres(postgres.url) as other:
+        async with on_postgres(through(relay)) as db, on_postgres(bundled_postgres.url) as other:
             heard = assert_success(await db.listen("news", "weather"))
             assert_success(
                 await other.query("SELECT pg_notify('news', 'x'), pg_notify('weather', 'x')", into=tuple)
@@ -254,10 +245,10 @@ class TestTheWayThere:
             assert db.circuit_breaker is not None
             assert db.circuit_breaker.state is CircuitState.CLOSED
 
-    async def test_the_second_of_two_hosts(self, postgres: PostgresServer) -> None:
-        async with Relay(postgres.port) as mute:
+    async def test_the_second_of_two_hosts(self, bundled_postgres: PostgresServer) -> None:
+        async with Relay(bundled_postgres.port) as mute:
             mute.silence()
-            url = f"postgresql://postgres@127.0.0.1:{mute.port},127.0.0.1:{postgres.port}/postgres"
+            url = f"postgresql://postgres@127.0.0.1:{mute.port},127.0.0.1:{bundled_postgres.port}/postgres"
             async with on_postgres(url, connect_timeout=6) as db:
                 assert_success(await db.query("SELECT 1"))
 
@@ -367,9 +358,9 @@ class TestClosing:
             await until(lambda: sleeping(other, 0))
             assert assert_success(await other.query("SELECT n FROM t", into=int)) == [1]
 
-    def test_from_another_event_loop(self, postgres: PostgresServer) -> None:
+    def test_from_another_event_loop(self, bundled_postgres: PostgresServer) -> None:
         async def open_it() -> Database:
-            db = (await Database.connect(postgres.url)).unwrap()
+            db = (await Database.connect(bundled_postgres.url)).unwrap()
             assert_success(await db.query("SELECT 1"))
             assert_success(await db.listen("news"))
             return db

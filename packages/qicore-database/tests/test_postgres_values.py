@@ -135,9 +135,9 @@ async def test_stored_values_that_python_has_none_for(db: Database) -> None:
         max_size=8,
     )
 )
-def test_rows_come_back_as_they_went(postgres: PostgresServer, rows: list[dict[str, Any]]) -> None:
+def test_rows_come_back_as_they_went(bundled_postgres: PostgresServer, rows: list[dict[str, Any]]) -> None:
     async def main() -> None:
-        async with on_postgres(postgres.url, connections=1) as db:
+        async with on_postgres(bundled_postgres.url, connections=1) as db:
             columns = "id SERIAL, t TEXT, b BIGINT, f DOUBLE PRECISION, x BYTEA, a INT[], s TEXT[]"
             (await db.execute(f"CREATE TEMPORARY TABLE rows_ ({columns})")).unwrap()
             (await db.bulk_insert("rows_", rows)).unwrap()
@@ -149,12 +149,12 @@ def test_rows_come_back_as_they_went(postgres: PostgresServer, rows: list[dict[s
     asyncio.run(main())
 
 
-async def test_a_database_of_another_encoding_and_taste(postgres: PostgresServer) -> None:
-    async with on_postgres(postgres.url) as owner:
+async def test_a_database_of_another_encoding_and_taste(bundled_postgres: PostgresServer) -> None:
+    async with on_postgres(bundled_postgres.url) as owner:
         sql = "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
         (await owner.execute(sql)).unwrap()
         taste = "-c datestyle=German -c intervalstyle=sql_standard -c bytea_output=escape"
-        url = f"{postgres.url_of('latin')}?options={quote(taste)}"
+        url = f"{bundled_postgres.url_of('latin')}?options={quote(taste)}"
         async with on_postgres(url) as db:
             values = ("é", date(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), timedelta(-1, 5), b"\0\xff")
             sql = "SELECT ?::text, ?::date, ?::timestamptz, ?::interval, ?::bytea"
@@ -219,7 +219,7 @@ async def test_triggers_and_bodies_in_migrations(db: Database, tmp_path: Path) -
 
 
 async def test_a_user_who_may_not_create_tables_finds_nothing_to_migrate(
-    postgres: PostgresServer, postgres_url: str, db: Database, tmp_path: Path
+    bundled_postgres: PostgresServer, postgres_url: str, db: Database, tmp_path: Path
 ) -> None:
     (tmp_path / "1_a.sql").write_text("CREATE TABLE a (n INT);")
     assert len(assert_success(await db.migrate(tmp_path))) == 1

@@ -315,9 +315,9 @@ async def apply(tx: Transaction, todo: list[Step], model: dict[int, int]) -> dic
 @pytest.mark.parametrize("kind", ["memory", "postgresql"])
 @settings(max_examples=60, deadline=None)
 @given(transactions_strategy)
-def test_all_or_nothing(postgres: PostgresServer, kind: str, transactions: list[Nest]) -> None:
+def test_all_or_nothing(bundled_postgres: PostgresServer, kind: str, transactions: list[Nest]) -> None:
     async def main() -> None:
-        where = ":memory:" if kind == "memory" else postgres.url
+        where = ":memory:" if kind == "memory" else bundled_postgres.url
         async with (await Database.connect(where, DatabaseConfig(connections=1))).unwrap() as db:
             await db.execute("CREATE TEMPORARY TABLE t (k INTEGER PRIMARY KEY, n INT)")
             model: dict[int, int] = {}

@@ -9,10 +9,18 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import quote
 
-__all__ = ["PostgresServer"]
+import psycopg
+import pytest
+
+__all__ = ["PostgresServer", "bundled_postgres", "postgres_server", "postgres_url"]
 
 _PATIENCE = 60.0
 
@@ -98,6 +106,15 @@ class PostgresServer:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def _call(self, program: str, *arguments: str | Path) -> None:
         subprocess.run(
             [str(self._bin / program), *map(str, arguments)],
@@ -122,3 +139,32 @@ def _linked(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another file system
         shutil.copy(source, target)
+
+
+@pytest.fixture(scope="session")
+def bundled_postgres() -> Iterator[PostgresServer]:
+    """One server for the whole run, for tests that do not stop it."""
+    with PostgresServer() as server:
+        yield server
+
+
+_numbers: Final = count(1)
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A schema for one test, on the server of `QICORE_TEST_POSTGRES_URL` or on the bundled one."""
+    url = os.environ.get("QICORE_TEST_POSTGRES_URL") or request.getfixturevalue("bundled_postgres").url
+    schema = f"qicore_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    yield f"{url}{'&' if '?' in url else '?'}options={quote(f'-c search_path={schema}')}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+
+
+@pytest.fixture
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server of the test's own, to stop and kill."""
+    with PostgresServer() as server:
+        yield server

@@ -315,8 +315,10 @@ def redis_cluster(size: int = 3) -> Generator[Sequence[RedisServer]]:
         nodes: list[tuple[RedisServer, str]] = []
         for _ in range(size):
             bus = str(free_port())
-            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", bus)
-            options = (*options, "--cluster-require-full-coverage", "no")
+            options = [
+                *("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "2000"),
+                *("--cluster-require-full-coverage", "no"),
+            ]
             nodes.append((stack.enter_context(RedisServer(*options)), bus))
         edges = [slot * 16384 // size for slot in range(size + 1)]
         for (node, _), first, end in zip(nodes, edges, edges[1:], strict=False):

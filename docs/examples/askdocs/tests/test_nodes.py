@@ -265,26 +265,23 @@ return ages
 """
 
 
-async def test_a_node_comes_back_with_its_database(tmp_path: Path, redis_server: RedisServer) -> None:
-    server = PostgresServer()
-    server.start()
-    try:
-        with nodes(tmp_path, server.url, redis_server.url, 1) as (node,):
-            async with Balanced([node.url]) as client:
-                await client.write("a.md", "The harbour has a lantern.")
-                server.stop(signal.SIGQUIT)
-                answers = [await client.try_to_write("b.md", "The harbour has a beacon.") for _ in range(8)]
-                assert all(answer.status_code in (502, 503) for answer in answers)
-                assert answers[-1].json()["code"] == "CIRCUIT_OPEN"  # nobody waits for it
-                assert "postgres" not in "".join(answer.text for answer in answers)
-                server.start()
-                answer = answers[-1]
-                while answer.is_error:  # as long as it says itself, while its circuit is open
-                    await asyncio.sleep(float(answer.headers.get("retry-after", 0)))
-                    answer = await client.try_to_write("b.md", "The harbour has a beacon.")
-                assert (await client.read(node.url, "/api/search", q="harbour"))["total"] == 2
-    finally:
-        server.close()
+async def test_a_node_comes_back_with_its_database(
+    tmp_path: Path, postgres_server: PostgresServer, redis_server: RedisServer
+) -> None:
+    with nodes(tmp_path, postgres_server.url, redis_server.url, 1) as (node,):
+        async with Balanced([node.url]) as client:
+            await client.write("a.md", "The harbour has a lantern.")
+            postgres_server.stop(signal.SIGQUIT)
+            answers = [await client.try_to_write("b.md", "The harbour has a beacon.") for _ in range(8)]
+            assert all(answer.status_code in (502, 503) for answer in answers)
+            assert answers[-1].json()["code"] == "CIRCUIT_OPEN"  # nobody waits for it
+            assert "postgres" not in "".join(answer.text for answer in answers)
+            postgres_server.start()
+            answer = answers[-1]
+            while answer.is_error:  # as long as it says itself, while its circuit is open
+                await asyncio.sleep(float(answer.headers.get("retry-after", 0)))
+                answer = await client.try_to_write("b.md", "The harbour has a beacon.")
+            assert (await client.read(node.url, "/api/search", q="harbour"))["total"] == 2
 
 
 async def test_an_ingest_tells_the_nodes(

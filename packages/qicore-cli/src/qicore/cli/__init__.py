@@ -22,7 +22,7 @@ from qicore.cli.combinators import (
     sequence,
 )
 from qicore.cli.completion import Completion, complete, generate_completion
-from qicore.cli.config import CliConfig, ConfigurationSource, Lookup
+from qicore.cli.config import CLIConfig, ConfigurationSource, Lookup
 from qicore.cli.help import generate_help, generate_usage
 from qicore.cli.leaves import count, option, positional
 from qicore.cli.lifting import lift
@@ -33,7 +33,7 @@ from qicore.cli.types import ValueType, checked, float_range, int_range, one_of,
 from qicore.cli.values import Origin, ParsedArgs, Source, Values
 
 __all__ = [
-    "CliConfig",
+    "CLIConfig",
     "Completion",
     "ConfigurationSource",
     "Lookup",

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 from qicore.base import QiError, Result
 from qicore.cli.compiled import HELP, Branch, Scope, compile_parser
-from qicore.cli.config import CliConfig
+from qicore.cli.config import CLIConfig
 from qicore.cli.leaves import Leaf
 from qicore.cli.parser import Parser
 from qicore.cli.parsing import finish
@@ -47,7 +47,7 @@ def convert(parser: Parser[T], main: Main[T] | None) -> click.Command:
 
     def done(ctx: click.Context) -> Any:
         found = _collect(ctx)
-        result = finish(parser, found, CliConfig())
+        result = finish(parser, found, CLIConfig())
         outcome: Result[Any] = result if main is None else result.flat_map(partial(call_main, main))
         if outcome.error is not None:
             raise _Failed(outcome.error)

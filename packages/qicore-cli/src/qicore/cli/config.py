@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cli.values import Values
 
-__all__ = ["CliConfig", "ConfigurationSource", "Lookup"]
+__all__ = ["CLIConfig", "ConfigurationSource", "Lookup"]
 
 _NARROWEST = 20
 
@@ -26,7 +26,7 @@ ConfigurationSource: TypeAlias = Lookup | Callable[[Values], Result[Lookup]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CliConfig:
+class CLIConfig:
     """Where values come from when no flag gives them, and how wide help is.
 
     Attributes:
@@ -47,15 +47,15 @@ class CliConfig:
         environ: Mapping[str, str] | None = None,
         config: ConfigurationSource | None = None,
         width: int | None = None,
-    ) -> Result["CliConfig"]:
+    ) -> Result["CLIConfig"]:
         """Return the options, or INVALID_CLI_CONFIG [CONFIGURATION] when they can't be right.
 
-        >>> CliConfig.create(width=5).error.code
+        >>> CLIConfig.create(width=5).error.code
         'INVALID_CLI_CONFIG'
         """
         return cls(environ=environ, config=config, width=width).check()
 
-    def check(self) -> Result["CliConfig"]:
+    def check(self) -> Result["CLIConfig"]:
         """Return these options, or INVALID_CLI_CONFIG [CONFIGURATION]."""
         if self.width is not None and self.width < _NARROWEST:
             return _wrong(f"width must be at least {_NARROWEST}, not {self.width}")

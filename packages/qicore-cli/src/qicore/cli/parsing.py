@@ -5,7 +5,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cli.compiled import Scope, compile_parser
-from qicore.cli.config import CliConfig
+from qicore.cli.config import CLIConfig
 from qicore.cli.errors import (
     CLI_ARGV,
     CLI_HELP,
@@ -30,10 +30,10 @@ T = TypeVar("T")
 Rule: TypeAlias = Callable[[ParsedArgs[T]], bool | Result[Any]]
 """A function of what was parsed that gives a bool, or a Result whose Failure is the error."""
 
-_DEFAULTS = CliConfig()
+_DEFAULTS = CLIConfig()
 
 
-def parse(args: Sequence[str], parser: Parser[T], options: CliConfig = _DEFAULTS) -> Result[ParsedArgs[T]]:
+def parse(args: Sequence[str], parser: Parser[T], options: CLIConfig = _DEFAULTS) -> Result[ParsedArgs[T]]:
     """Return what the arguments, without the program's name, come to. It never prints, and never exits.
 
     All that is wrong is in one Failure: the error itself, or MULTIPLE_ERRORS with each under `errors` in
@@ -64,7 +64,7 @@ def parse(args: Sequence[str], parser: Parser[T], options: CliConfig = _DEFAULTS
         return Failure(QiError.from_exception(error, code=CLI_UNEXPECTED))
 
 
-def finish(parser: Parser[T], found: Scan, options: CliConfig) -> Result[ParsedArgs[T]]:
+def finish(parser: Parser[T], found: Scan, options: CLIConfig) -> Result[ParsedArgs[T]]:
     """Return what the tokens found come to."""
     values, sources = resolve(found, options)
     errors = found.errors
@@ -77,7 +77,7 @@ def finish(parser: Parser[T], found: Scan, options: CliConfig) -> Result[ParsedA
     return Success(ParsedArgs(record, value, scope.path, sources, scope.names, scope.secrets))
 
 
-def _answer(parser: Parser[Any], found: Scan, options: CliConfig) -> QiError:
+def _answer(parser: Parser[Any], found: Scan, options: CLIConfig) -> QiError:
     """Return the Failure that carries the help or the version that was asked for."""
     scope: Scope = found.scope
     if found.asked == "version" and scope.program is not None:
@@ -89,7 +89,7 @@ def _answer(parser: Parser[Any], found: Scan, options: CliConfig) -> QiError:
     return mistake(CLI_HELP, "help was asked for", scope.path, text=text)
 
 
-def parse_string(line: str, parser: Parser[T], options: CliConfig = _DEFAULTS) -> Result[ParsedArgs[T]]:
+def parse_string(line: str, parser: Parser[T], options: CLIConfig = _DEFAULTS) -> Result[ParsedArgs[T]]:
     """Split a line as a POSIX shell splits words, without expanding anything, and parse it.
 
     CLI_SYNTAX [VALIDATION] when a quote is not closed or a backslash ends the line; else as `parse`.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from qicore.base import Failure, QiError, Result, Success
-from qicore.cli.config import CliConfig
+from qicore.cli.config import CLIConfig
 from qicore.cli.errors import (
     CLI_BAD_VALUE,
     CLI_CONFLICT,
@@ -25,7 +25,7 @@ __all__ = ["resolve"]
 _FLAG = Origin.FLAG
 
 
-def resolve(found: Scan, options: CliConfig) -> tuple[dict[str, Any], dict[str, Source]]:
+def resolve(found: Scan, options: CLIConfig) -> tuple[dict[str, Any], dict[str, Source]]:
     """Return every value and the source of each that is no default; errors are noted in `found`."""
     values: dict[str, Any] = {}
     waiting: list[Leaf[Any]] = []
@@ -117,7 +117,7 @@ def _split(leaf: Leaf[Any], text: str) -> list[str]:
 def _from_configuration(
     found: Scan,
     waiting: list[Leaf[Any]],
-    options: CliConfig,
+    options: CLIConfig,
     values: dict[str, Any],
     sources: dict[str, Source],
 ) -> list[Leaf[Any]]:

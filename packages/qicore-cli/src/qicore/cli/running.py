@@ -9,7 +9,7 @@ from typing import Any, Final, TextIO, TypeAlias, TypeVar, cast
 from qicore.base import Failure, QiError, Result, Success
 from qicore.cli.compiled import compile_parser
 from qicore.cli.completion import complete, render_completions
-from qicore.cli.config import CliConfig
+from qicore.cli.config import CLIConfig
 from qicore.cli.errors import CLI_HELP, CLI_UNEXPECTED, CLI_VERSION
 from qicore.cli.help import generate_usage
 from qicore.cli.parser import Parser
@@ -33,7 +33,7 @@ def run(
     parser: Parser[T],
     main: Main[T],
     args: Sequence[str] | None = None,
-    options: CliConfig | None = None,
+    options: CLIConfig | None = None,
     *,
     stdout: TextIO | None = None,
     stderr: TextIO | None = None,
@@ -60,7 +60,7 @@ def run(
     err = sys.stderr if stderr is None else stderr
     given = sys.argv[1:] if args is None else args
     try:
-        status = _run(parser, main, given, options or CliConfig(), out, err)
+        status = _run(parser, main, given, options or CLIConfig(), out, err)
         out.flush()
     except KeyboardInterrupt:
         _write(err, "interrupted\n")
@@ -72,7 +72,7 @@ def run(
 
 
 def _run(
-    parser: Parser[T], main: Main[T], args: Sequence[str], options: CliConfig, out: TextIO, err: TextIO
+    parser: Parser[T], main: Main[T], args: Sequence[str], options: CLIConfig, out: TextIO, err: TextIO
 ) -> int:
     asked = _completion(parser, args, options)
     if asked is not None:
@@ -120,14 +120,14 @@ def _await(outcome: Awaitable[Result[Any]]) -> Result[Any]:
     return asyncio.run(wait())
 
 
-def _with_width(options: CliConfig) -> CliConfig:
+def _with_width(options: CLIConfig) -> CLIConfig:
     if options.width is not None:
         return options
     from shutil import get_terminal_size
 
     # Lines longer than this are hard to read, however wide the terminal.
     width = max(min(get_terminal_size().columns, 100), 20)
-    return CliConfig(environ=options.environ, config=options.config, width=width)
+    return CLIConfig(environ=options.environ, config=options.config, width=width)
 
 
 def report(error: QiError, parser: Parser[Any] | None = None) -> str:
@@ -176,7 +176,7 @@ def _line(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
-def _completion(parser: Parser[Any], args: Sequence[str], options: CliConfig) -> str | None:
+def _completion(parser: Parser[Any], args: Sequence[str], options: CLIConfig) -> str | None:
     """Return what a completion script of ours asks for, or None when this is no such call."""
     program = compile_parser(parser).program
     if program is None:
