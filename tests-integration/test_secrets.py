@@ -270,7 +270,7 @@ async def mcp_tokens(given: Evidence, _: Path) -> None:
     with FaultServer() as server:
         server.default = answer(401)
         for target in (
-            f"{server.url}/mcp",
+            f"{server.url}/mcp".replace("://", f"://ann:{given.plant('userinfo')}@"),
             f"http://ann:{given.plant('password')}@127.0.0.1:{free_port()}/mcp",
             StdioServerParameters(
                 command=sys.executable, args=["-c", "raise SystemExit(3)"], env=environment

@@ -376,6 +376,18 @@ def test_json_that_is_none(body: bytes, into: Any) -> None:
     assert error.context["status"] == 200
 
 
+def test_json_into_types_with_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    response = httpx.Response(200, content=b'[{"name": "Assam", "leaves": 9}]')
+    assert decode_json(response, list[Tea]).unwrap() == [Tea("Assam", 9)]
+    error = decode_json(response, dict[str, Tea]).error
+    assert error is not None
+    assert "dict: it: Input should be" in error.message
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    error = decode_json(response, set[Tea]).error
+    assert error is not None
+    assert (error.code, "install it" in error.message) == ("PARSE_ERROR", True)
+
+
 def test_json_errors_have_their_place() -> None:
     error = decode_json(httpx.Response(200, content=b'{\n "a": x}')).error
     assert error is not None

@@ -242,6 +242,18 @@ async def test_requests_prove_who_sends_them(shared_server: HTTPServer) -> None:
     assert "t0ken" not in repr(config)
 
 
+async def test_a_password_in_the_address_is_sent_and_not_logged(
+    shared_server: HTTPServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = shared_server.url.replace("://", "://ann:hunter2@")
+    with caplog.at_level("DEBUG"):
+        async with MCPClient.create(address).unwrap() as client:
+            answer = assert_success(await client.call_tool("header", {"name": "authorization"}))
+    assert answer.structured_content == {"result": httpx2.BasicAuth("ann", "hunter2")._auth_header}  # pyright: ignore[reportPrivateUsage]  # what it sends
+    assert "HTTP Request" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 def test_auth_is_checked() -> None:
     error = assert_failure(MCPConfig(auth="Bearer t0ken").check(), "INVALID_MCP_CONFIG")  # type: ignore[arg-type]  # what is wrong with it
     assert error.message == "auth must be an httpx2.Auth, or None"

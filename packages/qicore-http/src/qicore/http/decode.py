@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast, overload
+from typing import Any, Protocol, TypeVar, cast, get_origin, overload
 
 import httpx
 from qicore.base import Failure, QiError, Result, Success
@@ -44,7 +45,8 @@ def decode_json(response: httpx.Response, into: Any = None) -> Result[Any]:
     """Return the JSON of a response's body as a value of `into`; PARSE_ERROR [VALIDATION].
 
     `into` may be a pydantic model, a `pydantic.TypeAdapter`, a dataclass (its fields are the members, and any
-    other member is left out), or any callable that takes the parsed JSON. Without it the JSON is returned.
+    other member is left out), or any callable that takes the parsed JSON. Types with parameters, such as
+    `list[Tea]`, are read by pydantic, which must be installed for them. Without `into` the JSON is returned.
     The error tells where the body is wrong, never what stands there.
 
     >>> from dataclasses import dataclass
@@ -58,6 +60,8 @@ def decode_json(response: httpx.Response, into: Any = None) -> Result[Any]:
         return Success(_read(response.content, into))
     except httpx.ResponseNotRead:
         return Failure(_wrong(response, "the body has not been read"))
+    except ImportError:
+        return Failure(_wrong(response, f"{_name(into)} with parameters is read by pydantic: install it"))
     except json.JSONDecodeError as error:
         return Failure(
             _wrong(response, f"the body is no JSON: {error.msg}", line=error.lineno, column=error.colno)
@@ -76,6 +80,8 @@ def _read(content: bytes, into: Any) -> Any:
         read = getattr(into, reader, None)
         if callable(read):
             return read(content)
+    if get_origin(into) is not None:
+        return _adapter(into).validate_json(content)
     value = json.loads(content)
     if into is None:
         return value
@@ -86,6 +92,13 @@ def _read(content: bytes, into: Any) -> Any:
         names = {field.name for field in dataclasses.fields(into) if field.init}
         return made(**{name: member for name, member in members.items() if name in names})
     return made(value)
+
+
+@functools.cache
+def _adapter(into: Any) -> ReadsJSON[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(into)
 
 
 def _name(into: Any) -> str:

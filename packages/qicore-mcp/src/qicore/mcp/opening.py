@@ -104,17 +104,22 @@ async def _http(url: str, config: MCPConfig) -> AsyncGenerator[Any, None]:
 
     headers = httpx2.Headers(dict(config.headers))
     headers["Accept-Encoding"] = "identity"
+    address = httpx2.URL(url)
+    # httpx2 logs addresses whole, so a name and a password in one go another way to the header they are for.
+    given = httpx2.BasicAuth(address.username, address.password) if address.userinfo else None
     async with (
         httpx2.AsyncClient(
             headers=headers,
-            auth=config.auth,
+            auth=config.auth or given,
             # Deadlines are the client's: a response may stay open as long as its call may take.
             timeout=httpx2.Timeout(None, connect=config.connect_timeout),
             limits=httpx2.Limits(max_connections=None),
             event_hooks={"request": [part], "response": [bound]},
         ) as client,
         streamable_http_client(
-            url, http_client=client, max_sse_event_size=config.max_message_size
+            str(address.copy_with(userinfo=b"")),
+            http_client=client,
+            max_sse_event_size=config.max_message_size,
         ) as streams,
     ):
         yield streams

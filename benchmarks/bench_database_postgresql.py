@@ -128,7 +128,7 @@ async def measure(suite: Suite, url: str) -> None:
 
 
 async def main() -> None:
-    suite = Suite("postgresql", ("qicore-database", "psycopg", "asyncpg", "sqlalchemy"))
+    suite = Suite("database_postgresql", ("qicore-database", "psycopg", "asyncpg", "sqlalchemy"))
     with PostgresServer() as server:
         await measure(suite, server.url)
     suite.save()
