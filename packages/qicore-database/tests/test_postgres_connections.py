@@ -8,6 +8,7 @@ import pytest
 from qicore.base import Result
 from qicore.base.testing import assert_failure, assert_success
 from qicore.database import Database, DatabaseConfig, Transaction
+from qicore.database.postgres.link import Link
 from qicore_testkit.postgres_server import PostgresServer
 
 from .conftest import Clock, on_postgres, running, until
@@ -219,6 +220,10 @@ async def sleeping(db: Database, count: int) -> bool:
     return await running(db, SLEEP) == count
 
 
+async def is_running(db: Database, sql: str) -> bool:
+    return await running(db, sql) == 1
+
+
 class TestCancelling:
     async def test_a_statement_that_nobody_waits_for_is_interrupted(
         self, postgres_url: str, db: Database
@@ -254,6 +259,53 @@ class TestCancelling:
             assert all(result.is_success for result in results)
             assert assert_success(await db.query_one("SELECT count(*) FROM written", into=int)) == 400
             assert assert_success(await db.pool()).open == 2
+
+    async def test_nobody_is_hit_by_what_comes_late(
+        self, postgres_url: str, db: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The statement ends by itself just before it is interrupted; so the next one is, in its place."""
+        (await db.execute("CREATE SEQUENCE turns")).unwrap()
+        following = "SELECT pg_sleep(CASE WHEN nextval('turns') = 1 THEN 600 ELSE 0 END)"
+        cancel = Link.cancel
+
+        async def late(link: Link) -> None:
+            await until(lambda: is_running(db, following))
+            link.pause()
+            await cancel(link)
+            asyncio.get_running_loop().call_soon(link.listen)
+
+        monkeypatch.setattr(Link, "cancel", late)
+        async with on_postgres(postgres_url, connections=1, clock=Clock()) as one:
+            left = asyncio.ensure_future(one.query("SELECT pg_sleep(0.1)"))
+            hit = asyncio.ensure_future(one.query(following))
+            await until(lambda: is_running(db, "SELECT pg_sleep(0.1)"))
+            left.cancel()
+            assert_success(await hit)
+            assert left.cancelled()
+            assert assert_success(await db.query_one("SELECT last_value FROM turns", into=int)) == 2
+
+    async def test_a_connection_on_which_something_is_interrupted_is_not_given_to_others(
+        self, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answered, go = asyncio.Event(), asyncio.Event()
+
+        async def late(link: Link) -> None:
+            while link.under_way:  # noqa: ASYNC110 - nobody could set an event
+                await asyncio.sleep(0.005)
+            answered.set()
+            await go.wait()
+
+        monkeypatch.setattr(Link, "cancel", late)
+        async with on_postgres(postgres_url, connections=1) as one:
+            tx = (await one.begin()).unwrap()
+            number = (await tx.query_one("SELECT pg_backend_pid()", into=int)).unwrap()
+            left = asyncio.ensure_future(tx.query("SELECT pg_sleep(0.05)"))
+            await asyncio.sleep(0)
+            left.cancel()
+            await answered.wait()
+            tx.abandon()
+            go.set()
+            assert assert_success(await one.query_one("SELECT pg_backend_pid()", into=int)) != number
 
     async def test_a_savepoint_is_restored_after_its_statement_was_cancelled(self, db: Database) -> None:
         async with db.transaction() as tx:

@@ -216,6 +216,22 @@ class TestTheWayThere:
             await tx.rollback()
             assert_success(await db.query("SELECT 1"))
 
+    async def test_closing_waits_no_longer_for_a_silent_server_than_others_do(self, relay: Relay) -> None:
+        clock = Clock()
+        async with on_postgres(through(relay), clock=clock, statement_timeout=0.5, connections=1) as db:
+            (await db.execute("CREATE TABLE IF NOT EXISTS silent (id INT)")).unwrap()
+            relay.silence()
+            asked = asyncio.ensure_future(db.execute("INSERT INTO silent VALUES (1)"))
+            await asyncio.sleep(0)
+            closing = asyncio.ensure_future(db.close())
+            await asyncio.sleep(0)
+            clock.now += 6
+            done, _ = await asyncio.wait((closing,), timeout=30)
+            relay.speak()
+            assert done
+            assert_success(await closing)
+            assert_failure(await asked, "DB_CONNECT_FAILED")
+
     async def test_a_listener_whose_connection_ends_has_heard_what_came_before(
         self, relay: Relay, bundled_postgres: PostgresServer
     ) -> None:

@@ -64,18 +64,26 @@ class Link(Wire):
     def interrupt(self) -> None:
         """Interrupt what runs, if nobody waits for it; another statement that is hit is run again."""
         self._leaving = None
-        if self._deserted() and self._interrupter is None and self.broken is None:
-            self.interrupting = True
-            self._interrupter = self._loop.create_task(self._interrupt())
+        if not self._deserted() or self.broken is not None:
+            return
+        if self._interrupter is not None:
+            self._next()
+            return
+        self.interrupting = True
+        self._interrupter = self._loop.create_task(self._interrupt())
 
     async def _interrupt(self) -> None:
         try:
             while self._deserted():
-                head = self.under_way[0]
+                head, last = self.under_way[0], self.under_way[-1]
+                self.hit = False
                 await self.cancel()
                 # The request has reached the server, but the answer may be on its way still.
                 if self.under_way and self.under_way[0] is head and not await self._moved(PATIENCE):
                     self._fail(lost("the server could not be interrupted"))
+                # Had it just ended, the request hits one of those behind it, and that answer is to come.
+                while not self.hit and last in self.under_way and not self._deserted():
+                    await self._moved()
         finally:
             self.interrupting = False
             self._interrupter = None

@@ -285,7 +285,6 @@ class Pool:
     async def close(self) -> None:
         """Let writes finish, interrupt reads, roll back what was begun, and close every connection."""
         self._closed = True
-        self._health.stop()
         for link in tuple(self.links):
             if link.lent:
                 self._drop(link)

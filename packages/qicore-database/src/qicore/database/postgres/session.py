@@ -220,7 +220,8 @@ class PostgresSession:
 
     def abandon(self) -> None:
         """Undo everything, without waiting for it."""
-        if not self._over and not self._link.under_way and self._link.broken is None:
+        link = self._link
+        if not (self._over or link.under_way or link.interrupting) and link.broken is None:
             # What others send over this connection comes after it.
             self._send(b"ROLLBACK", (), "ROLLBACK", control=True)
             self._leave(ended=True)

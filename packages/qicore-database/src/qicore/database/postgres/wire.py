@@ -52,6 +52,7 @@ class Wire(ABC):
         since: when the oldest one began to run, or the last one did, by the clock.
         lent: whether somebody has the connection alone.
         interrupting: whether the server was asked to interrupt what runs: what is sent now could be hit.
+        hit: whether a statement was interrupted since that was asked last.
         paused: whether what the server says is left where it is.
         broken: why the connection is of no use any more.
         on_notify: hears what is said on the channels that are listened to here.
@@ -63,6 +64,7 @@ class Wire(ABC):
         self.since = clock()
         self.lent = False
         self.interrupting = False
+        self.hit = False
         self.paused = False
         self.broken: QiError | None = None
         self.on_notify: Callable[[str, str], None] | None = None
@@ -295,7 +297,9 @@ class Wire(ABC):
         outdated = is_stale(result)
         if prepared is not None and (outdated or not prepared.ready):
             self._prepared.forget(statement.sql, prepared)
-        hit = self.interrupting and was_interrupted(result) and is_atomic(statement.text or "")
+        interrupted = was_interrupted(result)
+        self.hit = self.hit or interrupted
+        hit = self.interrupting and interrupted and is_atomic(statement.text or "")
         if (outdated or hit) and not (self.lent or statement.again or statement.future.done()):
             # A table was changed under a prepared statement, the server forgot it, or it was interrupted in
             # place of another: nothing was done, so it may go out once more. A transaction would be lost.
