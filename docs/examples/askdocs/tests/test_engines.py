@@ -122,6 +122,22 @@ async def test_what_passages_mean_is_kept_until_they_change(place: str) -> None:
         assert assert_success(await index.meanings("tiny")) == []
 
 
+async def test_what_others_did_while_the_model_was_asked_costs_no_other_passage_its_meaning(
+    place: str,
+) -> None:
+    async with assert_success(await Index.create(place)) as index:
+        assert_success(await put(index, "a.md", "# One\n\nfirst\n\n# Two\n\nsecond"))
+        assert_success(await put(index, "b.md", "# Three\n\nthird"))
+        asked = assert_success(await index.without_meaning("tiny", 5))
+        assert_success(await index.put_meanings("tiny", [(asked[0].number, b"\0\1\2\xff")]))
+        assert_success(await index.remove(["b.md"]))
+        assert_success(await index.put_meanings("tiny", [(one.number, b"\xff" * 4) for one in asked]))
+        assert assert_success(await index.meanings("tiny")) == [
+            (asked[0].number, b"\0\1\2\xff"),
+            (asked[1].number, b"\xff" * 4),
+        ]
+
+
 async def test_one_document_given_by_many_at_once_is_there_once(place: str) -> None:
     async with (
         assert_success(await Index.create(place)) as index,
@@ -148,6 +164,8 @@ def test_a_place_is_told_without_its_secrets() -> None:
         "postgresql://app:s3cret@db/docs",
         "postgresql://app:s3c/ret?x@db/docs",
         "postgresql://db/docs?user=app&password=s3cret",
+        "postgresql://app:s3c@ret@db/docs?password=s3c@ret",
+        "postgresql://db/docs?password=s3c@r/et",
     ):
         assert str(place_of(url)) == "postgresql://db/docs"
     with pytest.raises(ValueError, match="postgresql://HOST") as refused:

@@ -8,14 +8,19 @@ import sys
 from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 import httpx
+import pytest
+from askdocs.extract import take_apart
 from askdocs.settings import CacheSettings
 from askdocs.store import Index
+from askdocs.texts import decode
+from qicore.base import Failure, QiError, Result
 from qicore.base.testing import assert_success
 from qicore.database import Database
+from qicore.database.postgres.session import PostgresSession
 from qicore_testkit.command_server import CommandServer
 from qicore_testkit.postgres_server import PostgresServer
 from qicore_testkit.redis_server import RedisServer, free_port
@@ -254,6 +259,32 @@ async def test_a_node_serves_from_the_cache_what_another_found_until_a_write(
             assert all(0 < int(age) <= 60_000 for age in ages), ages
             await client.write("b.md", "Nothing of it.")
             assert (await client.read(second.url, "/api/search", q="lantern"))["total"] == 0
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_write_whose_answer_never_came_is_found_at_once(
+    postgres_url: str, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    cache = CacheSettings(url=redis_server.url)
+    async with (
+        assert_success(await Index.create(postgres_url, cache)) as index,
+        assert_success(await Index.create(postgres_url, cache)) as another,
+    ):
+        assert assert_success(await another.page("ship", 10, 0)).total == 0
+        commit = PostgresSession.commit
+
+        async def unheard(session: PostgresSession) -> Result[None]:
+            assert_success(await commit(session))
+            if cancelled:
+                raise asyncio.CancelledError
+            return Failure(QiError.network("DB_CONNECT_FAILED", "the answer was lost"))
+
+        monkeypatch.setattr(PostgresSession, "commit", unheard)
+        extract = assert_success(take_apart(PurePosixPath("a.md"), "a ship"))
+        put = asyncio.ensure_future(index.put("a.md", "md", assert_success(decode(b"a ship")), extract))
+        (answer,) = await asyncio.gather(put, return_exceptions=True)
+        assert isinstance(answer, asyncio.CancelledError if cancelled else Failure)
+        assert assert_success(await another.page("ship", 10, 0)).total == 1
 
 
 AGES = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ __all__ = ["Place", "place_of"]
 
 _SERVERS: Final = ("postgresql://", "postgres://")
 _FILE: Final = "sqlite:///"
+_QUERY: Final = re.compile(r"\?[^/@=]*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ class Place:
         """
         if self.file is not None:
             return str(self.file)
-        return "postgresql://" + self.target.partition("://")[2].rpartition("@")[2].partition("?")[0]
+        server, slash, rest = self.target.partition("://")[2].partition("/")
+        # As libpq reads it, a user ends at an @ before the first slash; what is in a query is none.
+        shown = _QUERY.split(server.rpartition("@")[2] + slash + rest)[0]
+        return "postgresql://" + shown.rpartition("@")[2].partition("?")[0]
 
 
 def place_of(path: str) -> Place:

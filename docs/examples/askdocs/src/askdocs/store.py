@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
@@ -49,6 +50,12 @@ _PASSAGES: Final = """
            CAST(0 AS DOUBLE PRECISION) AS score
     FROM passages JOIN documents ON documents.id = passages.document_id
     WHERE passages.id IN ({})
+"""
+
+# While the model was asked, a passage may have gone, or another node may have asked, too.
+_MEANING: Final = """
+    INSERT INTO vectors (passage_id, model, vector) SELECT id, ?, ? FROM passages WHERE id = ?
+    ON CONFLICT DO NOTHING
 """
 
 _KINDS: Final = """
@@ -187,20 +194,26 @@ class Index:
             (await self._engine.put_passages(transaction, number, extract.passages)).unwrap()
             return Success(Stored(number=number, change="updated" if digest else "added", passages=count))
 
-        stored = await self._database.transaction(replace_in)
-        # Unchanged ones, too: whoever stored it may have ended before it could say so.
-        await self._changed(stored)
-        return stored
+        async with self._changing():
+            return await self._database.transaction(replace_in)
 
     async def remove(self, paths: Iterable[str]) -> Result[int]:
         """Remove documents; return how many there were."""
-        removed = await self._database.delete("documents", {"path": list(paths)})
-        await self._changed(removed)
-        return removed
+        async with self._changing():
+            return await self._database.delete("documents", {"path": list(paths)})
 
-    async def _changed(self, result: Result[object]) -> None:
-        if self._found is not None and result.is_success:
-            await self._found.forget()
+    @asynccontextmanager
+    async def _changing(self) -> AsyncGenerator[None]:
+        """Let what was found before be forgotten, whatever comes of it.
+
+        A commit whose answer was lost, or that nobody waited for, may have been carried out; and of a document
+        that is unchanged, whoever stored it may have ended before it could say so.
+        """
+        try:
+            yield
+        finally:
+            if self._found is not None:
+                await self._found.forget()
 
     async def search(self, question: str, limit: int, offset: int = 0) -> Result[Answer]:
         """Return the best passages, from `offset` on.
@@ -267,9 +280,9 @@ class Index:
         )
 
     async def put_meanings(self, model: str, meanings: Iterable[tuple[int, bytes]]) -> Result[None]:
-        """Keep what passages mean; all of it or nothing."""
-        rows = [{"passage_id": number, "model": model, "vector": vector} for number, vector in meanings]
-        return (await self._database.bulk_insert("vectors", rows)).map(lambda _: None)
+        """Keep what passages mean, of those that are still there; all of it or nothing."""
+        rows = [(model, vector, number) for number, vector in meanings]
+        return (await self._database.execute_many(_MEANING, rows)).map(lambda _: None)
 
     async def meanings(self, model: str) -> Result[list[tuple[int, bytes]]]:
         """Return what passages mean to a model, by their numbers."""
