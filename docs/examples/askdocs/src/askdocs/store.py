@@ -206,8 +206,8 @@ class Index:
     async def _changing(self) -> AsyncGenerator[None]:
         """Let what was found before be forgotten, whatever comes of it.
 
-        A commit whose answer was lost, or that nobody waited for, may have been carried out; and of a document
-        that is unchanged, whoever stored it may have ended before it could say so.
+        A commit whose answer was lost, or that nobody waited for, may have been carried out; and whoever
+        stored a document that is found unchanged may have ended before it could say so.
         """
         try:
             yield
