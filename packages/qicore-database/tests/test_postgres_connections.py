@@ -47,6 +47,34 @@ async def test_statements_that_fail_are_not_prepared_again_and_again(postgres_ur
         assert assert_success(prepared) < 5
 
 
+async def test_columns_whose_type_was_changed(postgres_url: str, db: Database) -> None:
+    """A statement that is prepared has the types of before; its connection is no worse for it."""
+    insert = "INSERT INTO changed (n, words) VALUES (?, ?)"
+    async with on_postgres(postgres_url, connections=1) as one:
+        (await db.execute("CREATE TABLE changed (n INT, words INT[])")).unwrap()
+
+        async def in_transaction(n: int, words: list[Any]) -> Result[Any]:
+            return await one.transaction(lambda tx: tx.execute(f"{insert} RETURNING 1", (n, words)))
+
+        async def by_copy(n: int, words: list[Any]) -> Result[Any]:
+            return await one.bulk_insert("changed", [{"n": n, "words": words}])
+
+        assert_success(await one.execute(insert, (1, [1])))
+        assert_success(await in_transaction(1, [1]))
+        assert_success(await by_copy(1, [1]))
+        (await db.execute("ALTER TABLE changed ALTER n TYPE BIGINT, ALTER words TYPE TEXT[]")).unwrap()
+        assert_success(await one.execute(insert, (2**40, ["a"])))
+        for write in (in_transaction, by_copy):
+            await write(2**40, ["a"])  # in a transaction, which is lost
+            assert_success(await write(2**40, ["a"]))
+        for _ in range(50):
+            assert_failure(await one.execute(insert, (2**70, ["a"])), "DB_BAD_QUERY")
+            assert_failure(await in_transaction(2**70, ["a"]), "DB_BAD_QUERY")
+            assert_failure(await by_copy(2**70, ["a"]), "DB_BAD_QUERY")
+        prepared = await one.query_one("SELECT count(*) FROM pg_prepared_statements", into=int)
+        assert assert_success(prepared) < 6
+
+
 async def test_statements_behind_one_that_can_not_be_prepared_yet(postgres_url: str) -> None:
     """They go by the name of a statement that was never prepared."""
     async with on_postgres(postgres_url, connections=1) as db:

@@ -39,10 +39,24 @@ async def copy_rows(
 
     `sql` is the INSERT of one such row: it tells the types of the columns. The server has `patience` seconds.
     """
-    known = await link.types(marked(sql, (None,) * len(names))[0], sql)
+    asked = marked(sql, (None,) * len(names))[0]
+    known = await link.types(asked, sql)
     if known.error is not None:
         return Failure(known.error)
-    types = known.unwrap()
+    copied = await _copied(link, table, names, rows, known.unwrap(), patience)
+    if copied.error is not None:
+        link.forget(asked)  # the columns may have got other types since they were asked for
+    return copied
+
+
+async def _copied(
+    link: Link,
+    table: str,
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    types: Sequence[int],
+    patience: float | None,
+) -> Result[int]:
     copy = f"COPY {table} ({', '.join(map(quote, names))}) FROM STDIN".encode()
     try:
         async with asyncio.timeout(patience), link.alone() as connection, connection.cursor() as cursor:

@@ -22,7 +22,16 @@ from qicore.database.errors import (
 )
 from qicore.database.scan import mask_literals
 
-__all__ = ["connect_error", "is_stale", "lost", "stale", "translate_result", "unforeseen", "was_interrupted"]
+__all__ = [
+    "connect_error",
+    "is_misfit",
+    "is_stale",
+    "lost",
+    "stale",
+    "translate_result",
+    "unforeseen",
+    "was_interrupted",
+]
 
 FORBIDDEN: Final = ("DB_FORBIDDEN", ErrorCategory.PERMISSION)
 UNFORESEEN: Final = ("DB_UNFORESEEN", ErrorCategory.UNKNOWN)
@@ -66,6 +75,10 @@ _LITERAL: Final = re.compile("'(?:[^']|'')*'")
 """What a complaint about the syntax may quote."""
 
 
+_MISFITS: Final = frozenset((b"42804", b"22003", b"22P02"))
+"""A wrong type, a number out of its range, a text that can't be read as what it should be."""
+
+
 def is_stale(result: "pq.abc.PGresult") -> bool:
     """Whether a prepared statement is of no use any more: its tables changed, or the server forgot it."""
     state = result.error_field(pq.DiagnosticField.SQLSTATE)
@@ -73,6 +86,11 @@ def is_stale(result: "pq.abc.PGresult") -> bool:
         # https://github.com/postgres/postgres/blob/master/src/backend/utils/cache/plancache.c
         return result.error_field(pq.DiagnosticField.SOURCE_FUNCTION) == b"RevalidateCachedQuery"
     return state == b"26000"
+
+
+def is_misfit(result: "pq.abc.PGresult") -> bool:
+    """Whether a value, or its type, is none for where it goes: it may have been, before a column changed."""
+    return result.error_field(pq.DiagnosticField.SQLSTATE) in _MISFITS
 
 
 def was_interrupted(result: "pq.abc.PGresult") -> bool:

@@ -56,7 +56,9 @@ class PreparedStatements:
         prepared = self._kept[sql] = Prepared(b"qicore_%d" % self._made)
         return prepared, oldest
 
-    def forget(self, sql: bytes, prepared: Prepared) -> None:
-        """Prepare this text anew when it comes again."""
-        if self._kept.get(sql) is prepared:
-            del self._kept[sql]
+    def forget(self, sql: bytes, prepared: Prepared) -> bool:
+        """Prepare this text anew when it comes again; return whether this one was kept."""
+        if self._kept.get(sql) is not prepared:
+            return False
+        del self._kept[sql]
+        return True

@@ -19,6 +19,7 @@ from qicore.database.errors import bad_query
 from qicore.database.postgres.answer import Answer, Statement
 from qicore.database.postgres.encoding import encode, needs_types
 from qicore.database.postgres.errors import (
+    is_misfit,
     is_stale,
     lost,
     stale,
@@ -26,7 +27,7 @@ from qicore.database.postgres.errors import (
     unforeseen,
     was_interrupted,
 )
-from qicore.database.postgres.prepared import PreparedStatements
+from qicore.database.postgres.prepared import Prepared, PreparedStatements
 from qicore.database.postgres.sql import is_atomic
 
 __all__ = ["Wire"]
@@ -73,6 +74,7 @@ class Wire(ABC):
         self._pg = connection.pgconn
         self._loader: Transformer = Loader(connection)
         self._prepared = PreparedStatements()
+        self._forgotten: list[bytes] = []
         self._writing = False
         self._held: deque[Statement] | None = None
         self._turn: asyncio.Future[None] | None = None
@@ -151,6 +153,10 @@ class Wire(ABC):
         """Write a statement into the buffer of the connection. A QiError comes before anything is written."""
         pg = self._pg
         sql, params = statement.sql, statement.params
+        if self._forgotten and (not self.lent or self._is_free):
+            for name in self._forgotten:
+                self._deallocate(name)
+            self._forgotten = []
         if not sql or statement.control:
             # Never prepared: nothing that happens to prepared statements may hinder the end of a transaction.
             if sql:
@@ -175,9 +181,7 @@ class Wire(ABC):
         if prepared is None:
             prepared, oldest = self._prepared.make(sql, evict=not self.lent)
             if oldest is not None:
-                self._pg.send_query_params(b"DEALLOCATE " + oldest.name, None)
-                self._pg.pipeline_sync()
-                self._push(Statement(b"DEALLOCATE", (), self._nobody(), None))
+                self._deallocate(oldest.name)
             statement.fresh = True
         elif prepared.name:
             self._prepared.used(sql)
@@ -192,6 +196,26 @@ class Wire(ABC):
         pg.pipeline_sync()
         statement.prepared = prepared
         self._push(statement)
+
+    @property
+    def _is_free(self) -> bool:
+        """Whether nothing is under way here, and no transaction open."""
+        return not self.under_way and self._pg.transaction_status == pq.TransactionStatus.IDLE
+
+    def forget(self, sql: bytes) -> None:
+        """Prepare a statement anew when it comes again: what it is about may have changed."""
+        prepared = self._prepared.get(sql)
+        if prepared is not None:
+            self._forget(sql, prepared)
+
+    def _forget(self, sql: bytes, prepared: Prepared) -> None:
+        if self._prepared.forget(sql, prepared) and prepared.ready:
+            self._forgotten.append(prepared.name)  # the server is told when no transaction is open here
+
+    def _deallocate(self, name: bytes) -> None:
+        self._pg.send_query_params(b"DEALLOCATE " + name, None)
+        self._pg.pipeline_sync()
+        self._push(Statement(b"DEALLOCATE", (), self._nobody(), None))
 
     def _push(self, statement: Statement) -> None:
         statement.link = self
@@ -295,12 +319,14 @@ class Wire(ABC):
     def _failed(self, statement: Statement, result: "pq.abc.PGresult") -> None:
         prepared = statement.prepared
         outdated = is_stale(result)
-        if prepared is not None and (outdated or not prepared.ready):
-            self._prepared.forget(statement.sql, prepared)
+        # The types of its parameters are those from when it was prepared.
+        misfit = prepared is not None and not statement.fresh and is_misfit(result)
+        if prepared is not None and (outdated or misfit or not prepared.ready):
+            self._forget(statement.sql, prepared)
         interrupted = was_interrupted(result)
         self.hit = self.hit or interrupted
-        hit = self.interrupting and interrupted and is_atomic(statement.text or "")
-        if (outdated or hit) and not (self.lent or statement.again or statement.future.done()):
+        undone = (misfit or (self.interrupting and interrupted)) and is_atomic(statement.text or "")
+        if (outdated or undone) and not (self.lent or statement.again or statement.future.done()):
             # A table was changed under a prepared statement, the server forgot it, or it was interrupted in
             # place of another: nothing was done, so it may go out once more. A transaction would be lost.
             statement.again = True
