@@ -145,6 +145,16 @@ def test_a_token_that_is_easily_guessed_is_refused(tmp_path: Path) -> None:
     assert TOKEN not in explained.stdout
 
 
+def test_a_token_may_have_letters_of_any_kind(tmp_path: Path) -> None:
+    token = "ein schönes Geheimnis, là"
+    with CommandServer(SERVE, cwd=tmp_path, env={**ENVIRONMENT, "ASKDOCS_SERVE__TOKEN": token}) as server:
+        headers = [(b"authorization", f"Bearer {token}".encode())]
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+            assert add(client, "a.md", "a ship").status_code == 201
+            client.headers["authorization"] = "Bearer ein schones Geheimnis, la"
+            assert add(client, "b.md", "a ship").status_code == 401
+
+
 def test_what_was_added_is_there_when_the_machine_fails_at_once(tmp_path: Path) -> None:
     with CommandServer(SERVE, cwd=tmp_path, env=ENVIRONMENT) as server:
         with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {TOKEN}"}) as client:

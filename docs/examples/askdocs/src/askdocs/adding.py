@@ -85,7 +85,8 @@ def _only_with(token: str) -> Middleware:
     def around(handler: Handler) -> Handler:
         async def handle(request: Request) -> Result[Response]:
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), wanted):
+            # Byte by byte what was sent, which is UTF-8 if it is no ASCII.
+            if scheme.lower() == "bearer" and hmac.compare_digest(given.strip(" ").encode("latin-1"), wanted):
                 return await handler(request)
             raise HTTPException(
                 401, "say who you are: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
