@@ -321,8 +321,10 @@ def redis_cluster(size: int = 3) -> Generator[Sequence[RedisServer]]:
             ]
             nodes.append((stack.enter_context(RedisServer(*options)), bus))
         edges = [slot * 16384 // size for slot in range(size + 1)]
-        for (node, _), first, end in zip(nodes, edges, edges[1:], strict=False):
-            node.call("CLUSTER", "ADDSLOTSRANGE", str(first), str(end - 1))
+        for number, (node, _) in enumerate(nodes):
+            node.call("CLUSTER", "ADDSLOTSRANGE", str(edges[number]), str(edges[number + 1] - 1))
+            # Else they agree on epochs only later, and a replica that has missed it is not elected.
+            node.call("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
 
         def ready() -> bool:
             told = [node.call("CLUSTER", "INFO") for node, _ in nodes]
