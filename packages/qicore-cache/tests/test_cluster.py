@@ -172,6 +172,23 @@ async def test_what_is_computed_while_its_slot_moves_waits_until_it_has_moved(
     move(slot, nodes[1], nodes[0], until="done")
 
 
+async def test_closed_while_a_command_is_redirected_it_connects_to_nobody(
+    own_nodes: Sequence[RedisServer],
+) -> None:
+    there, other = by_node(own_nodes, "shop", 2)[0]
+    move(key_slot(f"shop:{there}".encode()), own_nodes[0], own_nodes[1], until="begun")
+    cache = await opened(own_nodes[:1], "shop", timeout=60)
+    assert_success(await cache.set(other, 1))
+    own_nodes[0].pause()
+    asking = asyncio.ensure_future(cache.get(there))
+    for _ in range(100):  # until it is on its way to the server that has stopped
+        await asyncio.sleep(0)
+    assert_success(await cache.close())
+    own_nodes[0].resume()
+    assert_failure(await asking, "CACHE_CLOSED")
+    assert own_nodes[1].calls("asking") == 0
+
+
 @pytest.mark.parametrize("how", ["kill", "pause"])
 @pytest.mark.parametrize("breaker", [None, QUICK])
 async def test_without_one_server_the_keys_of_the_others_answer(

@@ -91,6 +91,9 @@ class ClusterWire(Wire):
             yield Failure(known.error)
             return
         for owner in self._slots.owners():
+            if (error := self.usable()) is not None:  # it was closed meanwhile
+                yield Failure(error)
+                return
             async for step in self._server(owner).scan(pattern):
                 if step.error is not None:
                     self._suspect()
@@ -159,7 +162,7 @@ class ClusterWire(Wire):
         self, owner: Address, commands: list[Command], until: float, *, repeatable: bool
     ) -> Result[list[Any]]:
         """Send commands to one server, and those it redirects to where it says, in their order."""
-        done = await self._server(owner).send_all(commands, repeatable=repeatable, until=until)
+        done = await self._deliver(owner, commands, until, repeatable=repeatable)
         answers = done.data
         if answers is None:
             self._suspect()
@@ -192,7 +195,7 @@ class ClusterWire(Wire):
                 owner = self._slots.owner(slot_of(command)) or owner
             else:
                 break
-            sent = await self._server(owner).send_all([*asking, command], repeatable=repeatable, until=until)
+            sent = await self._deliver(owner, [*asking, command], until, repeatable=repeatable)
             if sent.error is not None:
                 self._suspect()
                 return Failure(sent.error)
@@ -200,6 +203,13 @@ class ClusterWire(Wire):
         if isinstance(answer, ClusterDownError):
             self._suspect()
         return Success(answer)
+
+    async def _deliver(
+        self, owner: Address, commands: list[Command], until: float, *, repeatable: bool
+    ) -> Result[list[Any]]:
+        if (error := self.usable()) is not None:  # it was closed meanwhile: nobody would close a new server
+            return Failure(error)
+        return await self._server(owner).send_all(commands, repeatable=repeatable, until=until)
 
     def _server(self, address: Address) -> ServerWire:
         server = self._servers.get(address)
