@@ -1,5 +1,7 @@
 """Circuits that are shared through Redis, several fleets' members in one process."""
 
+import gc
+import itertools
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ import pytest
 from qicore.base import ErrorCategory, Failure, QiError, Result, Success
 from qicore.resilience import CircuitBreaker, CircuitBreakerConfig, CircuitChange
 from qicore.resilience.shared import SharedCircuitBreakers
+from qicore.resilience.shared_circuit import SharedCircuit
 from qicore_testkit.redis_server import RedisServer
 from redis.asyncio import Redis
 
@@ -77,7 +80,9 @@ def test_names_are_apart(join: Joins) -> None:
     assert other.state == "CLOSED"
 
 
-@pytest.mark.parametrize("name", ["ü漢🙂", "a b\n{c}:*", 'quoted "name"\\', "https://example.org:443"])
+@pytest.mark.parametrize(
+    "name", ["ü漢🙂", "a b\n{c}:*", 'quoted "name"\\', "half \ud800", "https://example.org:443"]
+)
 def test_any_text_is_a_name(join: Joins, name: str) -> None:
     one, other = join(2, name, failure_threshold=1)
     one.call_sync(lambda: DOWN)
@@ -196,6 +201,56 @@ def test_a_client_of_ones_own(server: RedisServer) -> None:
 
     with SharedCircuitBreakers.create(connect).unwrap() as breakers:
         assert breakers.wait(60)
+
+
+def test_a_client_that_connects_again_by_itself_may_have_missed_something(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Without options of its own, a client of redis-py's tries ten times.
+    with SharedCircuitBreakers.create(lambda: Redis(host="127.0.0.1", port=server.port)).unwrap() as breakers:
+        assert breakers.wait(60)
+        server.call("CLIENT", "KILL", "TYPE", "pubsub")
+        until(lambda: "Redis is away" in caplog.text)
+        until(lambda: breakers.connected)
+
+
+@pytest.mark.parametrize("part", ["failures", "counts", "leader", "wanted"])
+def test_no_name_is_a_part_of_another(join: Joins, part: str) -> None:
+    (one, other), (part_of_it,) = join(2, failure_threshold=1), join(1, f"service:{part}")
+    part_of_it.open()
+    one.call_sync(lambda: DOWN)
+    until(lambda: other.state == "OPEN")
+
+
+def test_what_is_forgotten_while_redis_is_away_is_gone() -> None:
+    with SharedCircuitBreakers.create("redis://127.0.0.1:1", max_size=2).unwrap() as breakers:
+        for number in range(50):
+            breakers.get(f"forgotten {number}")
+        gc.collect()
+        circuits = [each for each in gc.get_objects() if type(each) is SharedCircuit]
+        assert sum(circuit.name.startswith("forgotten") for circuit in circuits) < 10
+
+
+def test_circuits_may_be_made_while_it_looks_at_all(server: RedisServer) -> None:
+    tried = itertools.count()
+    attempts = 0
+
+    def connect() -> Redis:
+        nonlocal attempts
+        attempts = next(tried)
+        return Redis(host="127.0.0.1", port=server.port if attempts > 3 else 1)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with SharedCircuitBreakers.create(connect, max_size=5000).unwrap() as breakers:
+            for number in itertools.count():
+                breakers.get(str(number))
+                if attempts > 3:
+                    break
+            assert breakers.wait(60)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_what_was_to_be_told_when_the_connection_broke_is_told_later() -> None:

@@ -22,6 +22,7 @@ from weakref import WeakSet, WeakValueDictionary
 from qicore.resilience.shared_circuit import SharedCircuit
 from qicore.resilience.shared_store import Store, read_message
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as LostConnectionError
 
 __all__ = ["Link"]
 
@@ -50,6 +51,7 @@ class Link:
         self._space = namespace
         self._circuits: WeakValueDictionary[str, SharedCircuit] = WeakValueDictionary()
         self._queue: deque[SharedCircuit] = deque()
+        self._attends = False  # whether it is connected, and empties the queue
         self._waits: WeakSet[SharedCircuit] = WeakSet()  # those with a timer
         self._heard_until = float("-inf")
         self._ponged = asyncio.Event()
@@ -79,8 +81,9 @@ class Link:
 
     def notify(self, circuit: SharedCircuit) -> None:
         """Look after a circuit soon."""
-        # After a fork the child has the circuits, but not the thread.
-        if not circuit.queued and self._pid == os.getpid():
+        # While Redis is away nothing queues up: all are looked after when it is back. After a fork the child
+        # has the circuits, but not the thread.
+        if self._attends and not circuit.queued and self._pid == os.getpid():
             circuit.queued = True
             self._queue.append(circuit)
             with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -123,8 +126,15 @@ class Link:
             self._logged = True
             _log.warning("Redis is away, circuits are this process's own: %s", _first(why))
         self._connected.clear()
-        for circuit in list(self._circuits.values()):
+        self._attends = False
+        while self._queue:
+            self._queue.popleft().queued = False
+        for circuit in self._all():
             circuit.disconnected()
+
+    def _all(self) -> list[SharedCircuit]:
+        """Return the circuits. Other threads may add some meanwhile, so they are copied in one step."""
+        return [circuit for ref in self._circuits.valuerefs() if (circuit := ref()) is not None]
 
     async def _session(self) -> None:
         client: Any = self._connect()  # of whose types much is unknown
@@ -137,7 +147,8 @@ class Link:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._hear(hearing))
                 tasks.create_task(self._beat(client, hearing))
-                for circuit in list(self._circuits.values()):
+                self._attends = True
+                for circuit in self._all():
                     self.notify(circuit)
                 self._work.set()  # some may be in the queue since before
                 while True:
@@ -167,17 +178,24 @@ class Link:
             self._heard_until = began + _HEARD
             self._connected.set()
             self._logged = False
-            for circuit in list(self._circuits.values()):
+            for circuit in self._all():
                 if circuit.rated or circuit.pending is not None or circuit.due_in() == 0.0:
                     self.notify(circuit)
             _go_on()
             await asyncio.sleep(_BEAT)
 
     async def _hear(self, hearing: Any) -> None:
+        subscribed = False
         while True:
-            message = await hearing.get_message(ignore_subscribe_messages=True, timeout=_BEAT)
+            message = await hearing.get_message(timeout=_BEAT)
             _go_on()
             if message is None:
+                continue
+            if message["type"] == "subscribe":
+                if subscribed:
+                    # A client with retries has connected again by itself: something may have been missed.
+                    raise LostConnectionError
+                subscribed = True
                 continue
             if message["type"] == "pong":
                 self._ponged.set()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qicore.resilience.shared_circuit import Change, SharedCircuit, Told
 from qicore.resilience.shared_scripts import CHANGE, LEAD, RELEASE, REPORT
 
 __all__ = ["Answer", "Store", "read_message"]
+
+_PARTS: Final = ("circuit", "circuit-failures", "circuit-counts", "circuit-leader", "circuit-wanted")
 
 
 class Answer(NamedTuple):
@@ -38,7 +40,7 @@ class Store:
 
     def __init__(self, client: Any, namespace: str, node: str) -> None:
         """Use `client`, of redis-py, as the process `node`."""
-        self.channel = f"{namespace}:circuits"
+        self.channel = _bytes(f"{namespace}:circuits")
         self._client = client
         self._space = namespace
         self._node = node
@@ -76,13 +78,13 @@ class Store:
     async def _run(
         self, script: str, circuit: SharedCircuit, version: tuple[str, int] | None, *words: str | float
     ) -> Answer:
-        name = f"{self._space}:circuit:{circuit.name}"
-        keys = [name, *(f"{name}:{part}" for part in ("failures", "counts", "leader", "wanted"))]
+        # The name comes last, so that no name's key is a part of another's.
+        keys = [_bytes(f"{self._space}:{part}:{circuit.name}") for part in _PARTS]
         known = "" if version is None else "{} {}".format(*version)
         # EVAL, not EVALSHA: Redis compiles a text once, and nothing has to be loaded again after a restart.
         era, number, state, left, done, turns, wanted = await self._client.execute_command(
             "EVAL", script, len(keys), *keys,
-            known, secrets.token_hex(8), self._node, self.channel, circuit.name, *map(str, words),
+            known, secrets.token_hex(8), self._node, self.channel, _bytes(circuit.name), *map(str, words),
         )  # fmt: skip
         told = _told(era and era.decode(), number, state and state.decode(), left)
         return Answer(told, bool(done), turns, bool(wanted))
@@ -100,3 +102,8 @@ def read_message(data: bytes) -> tuple[str, Told, str]:
 
 def _told(era: str | None, number: int, state: str | None, left: float) -> Told:
     return Told((era, number) if era else None, state == "OPEN", None if left < 0 else left / 1000)
+
+
+def _bytes(text: str) -> bytes:
+    """Encode any text: a name that can't be would keep all other circuits from being shared."""
+    return text.encode(errors="surrogatepass")
