@@ -18,7 +18,6 @@ from pathlib import Path
 
 import psutil
 
-
 # As this process was started: a Suite holds it to one of them.
 _AVAILABLE = sorted(os.sched_getaffinity(0))
 
