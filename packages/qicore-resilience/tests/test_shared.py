@@ -218,8 +218,12 @@ def test_a_client_that_connects_again_by_itself_may_have_missed_something(
 def test_no_name_is_a_part_of_another(join: Joins, part: str) -> None:
     (one, other), (part_of_it,) = join(2, failure_threshold=1), join(1, f"service:{part}")
     part_of_it.open()
+    (told,) = join(1, f"service:{part}")
+    until(lambda: told.state == "OPEN")
     one.call_sync(lambda: DOWN)
     until(lambda: other.state == "OPEN")
+    (late,) = join(1, f"service:{part}")
+    until(lambda: late.state == "OPEN")
 
 
 def test_what_is_forgotten_while_redis_is_away_is_gone() -> None:
@@ -244,10 +248,14 @@ def test_circuits_may_be_made_while_it_looks_at_all(server: RedisServer) -> None
     sys.setswitchinterval(1e-6)
     try:
         with SharedCircuitBreakers.create(connect, max_size=5000).unwrap() as breakers:
-            for number in itertools.count():
-                breakers.get(str(number))
-                if attempts > 3:
-                    break
+            numbers = itertools.count()
+
+            def make_many() -> bool:
+                for _ in range(2000):
+                    breakers.get(str(next(numbers)))
+                return attempts > 3
+
+            until(make_many)
             assert breakers.wait(60)
     finally:
         sys.setswitchinterval(interval)
