@@ -246,6 +246,12 @@ async def test_a_server_that_comes_back_is_used_again(own_nodes: Sequence[RedisS
         assert assert_success(await cache.get(keys[1][0])) == 1
 
 
+def slots_of(node: str, server: RedisServer) -> list[str]:
+    """Return the slots that a server believes a node to have."""
+    lines = [line.split() for line in server.call("CLUSTER", "NODES").splitlines()]
+    return next((words[8:] for words in lines if words and words[0] == node), [])
+
+
 async def test_a_replica_takes_the_place_of_its_primary(own_nodes: Sequence[RedisServer]) -> None:
     keys = by_node(own_nodes, "shop", 5)
     options: tuple[str, ...] = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
@@ -261,6 +267,9 @@ async def test_a_replica_takes_the_place_of_its_primary(own_nodes: Sequence[Redi
             while "master_link_status:up" not in replica.call("INFO", "replication"):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             while int(replica.call("DBSIZE")) < 5:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.05)
+            # Only who has heard the primary itself knows its slots and its epoch, and can be elected.
+            while not slots_of(primary, replica):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.05)
             own_nodes[1].kill()
             while (await cache.get(keys[1][0])).is_failure:
