@@ -249,7 +249,7 @@ async def test_a_server_that_comes_back_is_used_again(own_nodes: Sequence[RedisS
 def slots_of(node: str, server: RedisServer) -> list[str]:
     """Return the slots that a server believes a node to have."""
     lines = [line.split() for line in server.call("CLUSTER", "NODES").splitlines()]
-    return next((words[8:] for words in lines if words and words[0] == node), [])
+    return [slot for words in lines if words[:1] == [node] for slot in words[8:]]
 
 
 async def test_a_replica_takes_the_place_of_its_primary(own_nodes: Sequence[RedisServer]) -> None:
