@@ -10,8 +10,12 @@ import pytest
 from qicore.base import Result, Success
 from qicore.base.testing import assert_failure, assert_success
 from qicore.cache import Cache, CacheConfig
+from qicore.cache.connection import open_link, parse_target
 from qicore.resilience import CircuitBreakerConfig
-from qicore_testkit.redis_server import Failover, RedisServer, redis_sentinel
+from qicore_testkit.redis_server import Failover, RedisServer, free_port, redis_sentinel
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from .cache_processes import Worker, computed
 
@@ -183,6 +187,19 @@ async def test_processes_compute_once_when_the_lock_has_reached_the_replica(
 
 
 # ---- two levels
+
+
+async def test_sentinels_that_many_ask_at_once_are_all_kept(servers: Failover) -> None:
+    link = open_link(parse_target(servers.url), timeout=30, max_connections=50)
+    sentinels: Any = link.closers[1]
+    everyone = set(sentinels.sentinels)
+    assert len(everyone) > 1
+    sentinels.sentinels.insert(0, Redis(host="127.0.0.1", port=free_port(), retry=Retry(NoBackoff(), 0)))
+    everyone.add(sentinels.sentinels[0])
+    found = await asyncio.gather(*(sentinels.discover_master("main") for _ in range(20)))
+    assert len(set(found)) == 1
+    assert set(sentinels.sentinels) == everyone
+    await link.close()
 
 
 async def test_memory_forgets_at_the_failover_and_hears_of_changes_on_the_new_primary(

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
@@ -190,6 +191,23 @@ async def _must_be_primary(connection: Any) -> None:
         raise LostConnectionError("the Sentinel names a server that is no primary")
 
 
+class _Sentinels(Sentinel):
+    """Sentinels that several connections may ask at once."""
+
+    async def discover_master(self, service_name: str) -> Any:
+        """Ask one after the other, and begin the next time with the one that has answered.
+
+        redis-py moves it to the front by exchanging two places of a list that all have in common. When others
+        do so meanwhile, one Sentinel gets two places and another none: it is never asked again, nor closed.
+        """
+        asking = copy.copy(self)
+        asking.sentinels = list(self.sentinels)
+        found: Any = await cast("Any", Sentinel).discover_master(asking, service_name)
+        first = asking.sentinels[0]
+        self.sentinels.sort(key=lambda one: one is not first)
+        return found
+
+
 class _Primary(SentinelManagedConnection):
     """A connection to whichever server the Sentinels name, if it is the primary."""
 
@@ -263,7 +281,7 @@ def open_link(target: Target, *, timeout: float, max_connections: int) -> Link:
         asking: dict[str, Any] = {**common, "socket_timeout": share, "socket_connect_timeout": share}
         for name in ("db", "username", "password"):
             asking.pop(name, None)
-        sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types there
+        sentinel = _Sentinels(  # type: ignore[no-untyped-call]  # redis-py has no types there
             list(target.hosts),
             sentinel_kwargs={**asking, **target.sentinel_options, "ssl": target.tls},
             **common,
