@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from qicore.cache.connection import BadURLError, Target, open_link, parse_target
+from qicore.cache.connection import BadURLError, Link, Target, open_link, parse_target
 from redis.asyncio import RedisCluster
 
 
@@ -106,3 +106,21 @@ async def test_no_client_ever_sends_a_command_twice_or_has_a_timeout_of_its_own(
     assert options["socket_timeout"] is None
     assert options["protocol"] == 3
     await link.close()
+
+
+async def test_what_fails_to_close_keeps_nothing_else_open() -> None:
+    closed: list[str] = []
+
+    class Closer:
+        def __init__(self, name: str, error: Exception | None = None) -> None:
+            self.name, self.error = name, error
+
+        async def aclose(self) -> None:
+            closed.append(self.name)
+            if self.error is not None:
+                raise self.error
+
+    link = Link(cast("Any", None), (Closer("first", OSError("broken")), Closer("second")))
+    with pytest.raises(OSError, match="broken"):
+        await link.close()
+    assert closed == ["first", "second"]

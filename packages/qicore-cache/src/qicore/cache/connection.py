@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -247,9 +248,10 @@ class Link:
     seeds: tuple[tuple[str, int], ...] = ()
 
     async def close(self) -> None:
-        """Close every connection."""
-        for closer in self.closers:
-            await closer.aclose()
+        """Close every connection, also when closing one fails or is cancelled."""
+        async with AsyncExitStack() as stack:
+            for closer in reversed(self.closers):
+                stack.push_async_callback(closer.aclose)
 
 
 def open_link(target: Target, *, timeout: float, max_connections: int) -> Link:
